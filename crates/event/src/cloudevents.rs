@@ -1,0 +1,118 @@
+//! Events as a CloudEvents 1.0 JSON batch: what a message on the broker and a row in the outbox hold.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::event::{Body, Event};
+use crate::moment::Timestamp;
+use crate::names::{Identity, SourceName};
+
+/// What stands before the source's name in CloudEvents' `source` (a URI reference).
+const SOURCE_PREFIX: &str = "/webhooks/";
+
+/// One event in CloudEvents' JSON format. `receivedtime` is our extension attribute.
+#[derive(Serialize, Deserialize)]
+struct Wire<'a> {
+    specversion: Cow<'a, str>,
+    id: Cow<'a, str>,
+    source: Cow<'a, str>,
+    #[serde(rename = "type")]
+    event_type: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<Cow<'a, str>>,
+    time: Cow<'a, str>,
+    receivedtime: Cow<'a, str>,
+    datacontenttype: Cow<'a, str>,
+    #[serde(borrow)]
+    data: Data<'a>,
+}
+
+/// What was derived, and what the platform sent.
+#[derive(Serialize, Deserialize)]
+struct Data<'a> {
+    event: Cow<'a, Body>,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+}
+
+/// Bytes that are not a batch of ours: written by another version, or damaged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a batch of events: {0}")]
+pub struct Undecodable(pub String);
+
+/// `application/cloudevents-batch+json`: a JSON array of events.
+pub fn encode_batch(events: &[Event]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(2 + events.len() * 700);
+    bytes.push(b'[');
+    for (position, event) in events.iter().enumerate() {
+        if position > 0 {
+            bytes.push(b',');
+        }
+        write(&mut bytes, event);
+    }
+    bytes.push(b']');
+    bytes
+}
+
+/// One event, as `application/cloudevents+json`.
+pub fn encode_event(event: &Event) -> String {
+    let mut bytes = Vec::with_capacity(700);
+    write(&mut bytes, event);
+    String::from_utf8(bytes).expect("serde_json writes UTF-8")
+}
+
+fn write(bytes: &mut Vec<u8>, event: &Event) {
+    // A payload that is not JSON cannot be embedded; `parse` and `decode_batch` only make JSON.
+    let payload: &RawValue =
+        serde_json::from_str(&event.payload).expect("an event's payload is JSON");
+    let subject = event.profile_id().map(|profile| match event.link_id() {
+        Some(link) => Cow::Owned(format!("{profile}/{link}")),
+        None => Cow::Borrowed(profile.as_str()),
+    });
+    let wire = Wire {
+        specversion: Cow::Borrowed("1.0"),
+        id: Cow::Borrowed(event.identity.as_str()),
+        source: Cow::Owned(format!("{SOURCE_PREFIX}{}", event.source)),
+        event_type: Cow::Borrowed(event.event_type()),
+        subject,
+        time: Cow::Owned(event.occurred_at.to_rfc3339()),
+        receivedtime: Cow::Owned(event.received_at.to_rfc3339()),
+        datacontenttype: Cow::Borrowed("application/json"),
+        data: Data { event: Cow::Borrowed(&event.body), payload },
+    };
+    serde_json::to_writer(bytes, &wire).expect("writing JSON to memory cannot fail");
+}
+
+/// Reads what [`encode_batch`] wrote, and a single event as well.
+pub fn decode_batch(bytes: &[u8]) -> Result<Vec<Event>, Undecodable> {
+    let is_array = bytes.trim_ascii_start().first() == Some(&b'[');
+    // The error's position alone: its text may quote the event.
+    let refused = |error: serde_json::Error| {
+        Undecodable(format!("at line {}, column {}", error.line(), error.column()))
+    };
+    let wires: Vec<Wire<'_>> = if is_array {
+        serde_json::from_slice(bytes).map_err(refused)?
+    } else {
+        vec![serde_json::from_slice(bytes).map_err(refused)?]
+    };
+    wires.into_iter().map(read).collect()
+}
+
+fn read(wire: Wire<'_>) -> Result<Event, Undecodable> {
+    let missing = |what: &str| Undecodable(format!("its `{what}` cannot be read"));
+    if wire.specversion != "1.0" {
+        return Err(missing("specversion"));
+    }
+    let source = wire.source.strip_prefix(SOURCE_PREFIX).ok_or_else(|| missing("source"))?;
+    Ok(Event {
+        source: SourceName::trusted(source),
+        identity: Identity::trusted(&wire.id),
+        occurred_at: Timestamp::from_rfc3339(&wire.time).ok_or_else(|| missing("time"))?,
+        received_at: Timestamp::from_rfc3339(&wire.receivedtime)
+            .ok_or_else(|| missing("receivedtime"))?,
+        body: wire.data.event.into_owned(),
+        payload: wire.data.payload.get().into(),
+    })
+}

@@ -1,0 +1,108 @@
+//! Events that cannot be counted as they stand, kept with their reason until somebody decides.
+
+use crate::cloudevents::encode_event;
+use crate::event::{Event, Key};
+use crate::moment::Timestamp;
+use crate::names::{EventType, Identity, SourceName};
+
+/// Longest reason kept, in characters.
+const LONGEST_REASON: usize = 200;
+
+/// One dead letter. The same event buried again raises `attempts` and `last_at`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeadLetter {
+    /// Who sent the event.
+    pub source: SourceName,
+    /// Its identity.
+    pub identity: Identity,
+    /// Its type.
+    pub event_type: EventType,
+    /// As `missing_field:link_id`, `future_timestamp`, `expired`, `delivery_limit`.
+    pub reason: String,
+    /// The event time.
+    pub occurred_at: Timestamp,
+    /// When it was buried first.
+    pub first_at: Timestamp,
+    /// When it was buried last.
+    pub last_at: Timestamp,
+    /// How often it was buried.
+    pub attempts: u32,
+    /// The event itself, in CloudEvents' JSON format: what redrive publishes again.
+    pub event: String,
+}
+
+impl DeadLetter {
+    /// Buries an event, once, now.
+    pub fn of(event: &Event, reason: &str, now: Timestamp) -> Self {
+        Self {
+            source: event.source.clone(),
+            identity: event.identity.clone(),
+            event_type: EventType::given(event.event_type()),
+            reason: reason.chars().take(LONGEST_REASON).collect(),
+            occurred_at: event.occurred_at,
+            first_at: now,
+            last_at: now,
+            attempts: 1,
+            event: encode_event(event),
+        }
+    }
+
+    /// What it is stored under.
+    pub fn key(&self) -> Key {
+        Key::of(&self.source, &self.identity)
+    }
+
+    /// What people call it by: 32 hexadecimal digits.
+    pub fn id(&self) -> String {
+        hex::encode(self.key().0)
+    }
+
+    /// The reason as a metric label: what stands before the colon, of the reasons we give.
+    pub fn reason_label(&self) -> &'static str {
+        reason_label(&self.reason)
+    }
+}
+
+/// A reason as a metric label, so that nobody else can name series.
+fn reason_label(reason: &str) -> &'static str {
+    const KNOWN: [&str; 8] = [
+        "missing_field",
+        "invalid_field",
+        "future_timestamp",
+        "expired",
+        "undecodable",
+        "delivery_limit",
+        "constraint",
+        "invalid_data",
+    ];
+    let head = reason.split(':').next().unwrap_or_default();
+    KNOWN.into_iter().find(|known| *known == head).unwrap_or("other")
+}
+
+/// Which dead letters are meant. Every field that is there narrows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeadFilter {
+    /// The whole reason, or what stands before its colon.
+    pub reason: Option<String>,
+    /// The source's name.
+    pub source: Option<String>,
+    /// The event type.
+    pub event_type: Option<String>,
+    /// Buried last at or before this.
+    pub last_before: Option<Timestamp>,
+    /// Ids, as [`DeadLetter::id`] writes them; empty means all.
+    pub ids: Vec<Key>,
+    /// Continue after this one, in order of key.
+    pub after: Option<Key>,
+    /// At most this many.
+    pub limit: u32,
+}
+
+impl Key {
+    /// 32 hexadecimal digits, as [`DeadLetter::id`] writes them.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(text, &mut bytes).ok()?;
+        Some(Self(bytes))
+    }
+}

@@ -1,0 +1,311 @@
+//! What an event is, once it is believed and derived.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::derive::Device;
+use crate::moment::Timestamp;
+use crate::names::{EventType, Identity, LinkId, ProfileId, SourceName};
+use crate::privacy::VisitorId;
+
+/// How far ahead of the clock an event may be, in milliseconds (CONTRACT.md section 2).
+pub const FUTURE_MAX: i64 = 3_600_000;
+
+/// One event, ready to be moved and counted. Holds no personal data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Who sent it.
+    pub source: SourceName,
+    /// Unique within its source.
+    pub identity: Identity,
+    /// The event time: the click's own, else the envelope's.
+    pub occurred_at: Timestamp,
+    /// When the receiver took it in.
+    pub received_at: Timestamp,
+    /// What happened.
+    pub body: Body,
+    /// The platform's `data` as it came, personal data removed: the text of a JSON value.
+    pub payload: Box<str>,
+}
+
+/// What happened, in canonical form (CONTRACT.md section 3).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Body {
+    /// `link.clicked` or `profile.viewed`.
+    Visit(Visit),
+    /// `link.created`, `link.updated` or `link.deleted`.
+    Link(LinkChange),
+    /// `profile.updated`.
+    Profile(ProfileFields),
+    /// `analytics.milestone`.
+    Milestone(Milestone),
+    /// A type that this version does not know: archived and counted.
+    Unknown {
+        /// As the platform named it.
+        event_type: EventType,
+    },
+    /// An event that cannot be counted as it stands: it goes to the dead letters.
+    Unfit {
+        /// Its type, canonical where known.
+        event_type: EventType,
+        /// As `missing_field:link_id`.
+        reason: String,
+    },
+}
+
+/// A click on a link or a view of a profile.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Visit {
+    /// Which of the two.
+    pub kind: VisitKind,
+    /// The profile that was visited.
+    pub profile_id: ProfileId,
+    /// Who visited, as a pseudonym.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visitor: Option<VisitorId>,
+    /// ISO 3166-1 alpha-2 in upper case, or `unknown`.
+    pub country: String,
+    /// A host, `direct` or `unknown`.
+    pub referrer: String,
+    /// On what.
+    pub device: Device,
+    /// What the click says of the link itself (Dub).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkFields>,
+}
+
+/// Which of the two visits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VisitKind {
+    /// A click, with its link.
+    Click {
+        /// The link that was clicked.
+        link_id: LinkId,
+    },
+    /// A view.
+    View,
+}
+
+/// A change of a link's life.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LinkChange {
+    /// `created`, `updated` or `deleted`.
+    pub change: LinkChangeKind,
+    /// Whose link.
+    pub profile_id: ProfileId,
+    /// Which link.
+    pub link_id: LinkId,
+    /// What it is now; an update carries only what changed.
+    pub fields: LinkFields,
+}
+
+/// What happened to a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkChangeKind {
+    /// It came to be.
+    Created,
+    /// It changed.
+    Updated,
+    /// It is gone for good.
+    Deleted,
+}
+
+/// A link's fields, each there only if the event named it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LinkFields {
+    /// Its title.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Its target; `Some(None)` when the one that was given is refused (CONTRACT.md section 4).
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub url: Option<Option<String>>,
+    /// `classic`, `header`, ... or a kind that nobody has heard of.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Its place on the page, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<i64>,
+    /// Whether visitors see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// Its picture; `Some(None)` when the one that was given is refused.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub thumbnail: Option<Option<String>>,
+}
+
+/// Tells a field that is null from one that is not there.
+fn present<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// A profile's fields, each there only if the event named it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileFields {
+    /// Which profile.
+    pub profile_id: ProfileId,
+    /// Its name in the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Its name on the page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// The text below it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bio: Option<String>,
+    /// Its picture; `Some(None)` when the one that was given is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub avatar_url: Option<Option<String>>,
+    /// Its look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub theme: Option<String>,
+}
+
+/// A threshold that a profile or a link has reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Milestone {
+    /// Whose.
+    pub profile_id: ProfileId,
+    /// Of which link; none means the whole profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link_id: Option<LinkId>,
+    /// `clicks` or `views`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<String>,
+    /// The number that was to be reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<i64>,
+    /// The number when the platform looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<i64>,
+}
+
+/// What an identity is stored under: 16 bytes of SHA-256 over source and identity. Short enough
+/// for an index, long enough that two of 10^15 events meet once in 10^8 deployments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(pub [u8; 16]);
+
+impl Key {
+    /// The key of an identity within its source.
+    pub fn of(source: &SourceName, identity: &Identity) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(source.as_str());
+        hash.update(b"\0");
+        hash.update(identity.as_str());
+        let digest = hash.finalize();
+        Self(*digest.first_chunk().expect("SHA-256 has 32 bytes"))
+    }
+}
+
+impl Event {
+    /// What its identity is stored under.
+    pub fn key(&self) -> Key {
+        Key::of(&self.source, &self.identity)
+    }
+
+    /// Its canonical type, or the platform's own where there is none.
+    pub fn event_type(&self) -> &str {
+        match &self.body {
+            Body::Visit(Visit { kind: VisitKind::Click { .. }, .. }) => "link.clicked",
+            Body::Visit(Visit { kind: VisitKind::View, .. }) => "profile.viewed",
+            Body::Link(LinkChange { change, .. }) => match change {
+                LinkChangeKind::Created => "link.created",
+                LinkChangeKind::Updated => "link.updated",
+                LinkChangeKind::Deleted => "link.deleted",
+            },
+            Body::Profile(_) => "profile.updated",
+            Body::Milestone(_) => "analytics.milestone",
+            Body::Unknown { event_type } | Body::Unfit { event_type, .. } => event_type.as_str(),
+        }
+    }
+
+    /// Its type as a metric label: canonical, or `unknown`, so that strangers cannot name series.
+    pub fn type_label(&self) -> &'static str {
+        match &self.body {
+            Body::Visit(Visit { kind: VisitKind::Click { .. }, .. }) => "link.clicked",
+            Body::Visit(Visit { kind: VisitKind::View, .. }) => "profile.viewed",
+            Body::Link(LinkChange { change: LinkChangeKind::Created, .. }) => "link.created",
+            Body::Link(LinkChange { change: LinkChangeKind::Updated, .. }) => "link.updated",
+            Body::Link(LinkChange { change: LinkChangeKind::Deleted, .. }) => "link.deleted",
+            Body::Profile(_) => "profile.updated",
+            Body::Milestone(_) => "analytics.milestone",
+            Body::Unknown { .. } => "unknown",
+            Body::Unfit { .. } => "unfit",
+        }
+    }
+
+    /// The profile it is about, where it names one.
+    pub fn profile_id(&self) -> Option<&ProfileId> {
+        match &self.body {
+            Body::Visit(visit) => Some(&visit.profile_id),
+            Body::Link(change) => Some(&change.profile_id),
+            Body::Profile(fields) => Some(&fields.profile_id),
+            Body::Milestone(milestone) => Some(&milestone.profile_id),
+            Body::Unknown { .. } | Body::Unfit { .. } => None,
+        }
+    }
+
+    /// The link it is about, where it names one.
+    pub fn link_id(&self) -> Option<&LinkId> {
+        match &self.body {
+            Body::Visit(Visit { kind: VisitKind::Click { link_id }, .. }) => Some(link_id),
+            Body::Link(change) => Some(&change.link_id),
+            Body::Milestone(milestone) => milestone.link_id.as_ref(),
+            Body::Visit(Visit { kind: VisitKind::View, .. })
+            | Body::Profile(_)
+            | Body::Unknown { .. }
+            | Body::Unfit { .. } => None,
+        }
+    }
+
+    /// How many URLs it brought that are refused (CONTRACT.md section 4).
+    pub fn refused_urls(&self) -> u64 {
+        let of_link = |fields: &LinkFields| {
+            u64::from(fields.url == Some(None)) + u64::from(fields.thumbnail == Some(None))
+        };
+        match &self.body {
+            Body::Visit(visit) => visit.link.as_ref().map_or(0, of_link),
+            Body::Link(change) => of_link(&change.fields),
+            Body::Profile(fields) => u64::from(fields.avatar_url == Some(None)),
+            Body::Milestone(_) | Body::Unknown { .. } | Body::Unfit { .. } => 0,
+        }
+    }
+
+    /// Why it goes to the dead letters instead of being counted, if it does (CONTRACT.md sections 2
+    /// and 3). `retention_ms` is how long events are kept.
+    pub fn unfit(&self, now: Timestamp, retention_ms: i64) -> Option<&str> {
+        if let Body::Unfit { reason, .. } = &self.body {
+            return Some(reason);
+        }
+        let age = now.millis_since(self.occurred_at);
+        if age < -FUTURE_MAX {
+            Some("future_timestamp")
+        } else if age > retention_ms {
+            Some("expired")
+        } else {
+            None
+        }
+    }
+
+    /// What arrives in place of a batch that cannot be decoded: one event that names the fault, so
+    /// that it is buried like any other and nothing is dropped. Its payload is the batch as text.
+    pub fn unreadable(bytes: &[u8], why: &str, now: Timestamp) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        Self {
+            source: SourceName::trusted("unknown"),
+            identity: Identity::of_bytes(bytes),
+            occurred_at: now,
+            received_at: now,
+            body: Body::Unfit {
+                event_type: EventType::trusted("unknown"),
+                reason: format!("undecodable:{why}"),
+            },
+            payload: serde_json::Value::from(text).to_string().into(),
+        }
+    }
+}

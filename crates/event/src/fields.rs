@@ -1,0 +1,86 @@
+//! Lenient reading of a platform's `data`: null equals absent, numbers may come as strings.
+
+use serde_json::{Map, Value};
+
+use crate::moment::Timestamp;
+use crate::names::{BadName, LinkId, ProfileId};
+
+/// The fields of one JSON object.
+#[derive(Clone, Copy)]
+pub(crate) struct Fields<'a>(pub(crate) &'a Map<String, Value>);
+
+impl<'a> Fields<'a> {
+    /// The first of these names that is there and not null.
+    pub(crate) fn first(self, names: &[&str]) -> Option<&'a Value> {
+        names.iter().find_map(|name| self.0.get(*name).filter(|value| !value.is_null()))
+    }
+
+    /// A text; anything else counts as absent.
+    pub(crate) fn text(self, names: &[&str]) -> Option<&'a str> {
+        self.first(names)?.as_str()
+    }
+
+    /// A boolean.
+    pub(crate) fn flag(self, name: &str) -> Option<bool> {
+        self.first(&[name])?.as_bool()
+    }
+
+    /// A whole number.
+    pub(crate) fn integer(self, name: &str) -> Option<i64> {
+        let value = self.first(&[name])?;
+        value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
+    }
+
+    /// An object inside this one.
+    pub(crate) fn object(self, name: &str) -> Option<Fields<'a>> {
+        self.first(&[name])?.as_object().map(Fields)
+    }
+
+    /// A moment: RFC 3339, Unix seconds or Unix milliseconds, as a number or as a string.
+    pub(crate) fn moment(self, names: &[&str]) -> Option<Timestamp> {
+        moment_of(self.first(names)?)
+    }
+
+    /// An id under one of these names. The reason of the dead letter names the first of them.
+    pub(crate) fn profile_id(self, names: &[&str]) -> Result<ProfileId, String> {
+        self.id(names, "profile_id", ProfileId::new)
+    }
+
+    /// As [`Fields::profile_id`], for links.
+    pub(crate) fn link_id(self, names: &[&str]) -> Result<LinkId, String> {
+        self.id(names, "link_id", LinkId::new)
+    }
+
+    fn id<T>(
+        self,
+        names: &[&str],
+        field: &str,
+        check: impl Fn(&str) -> Result<T, BadName>,
+    ) -> Result<T, String> {
+        let checked = match self.first(names) {
+            None => return Err(format!("missing_field:{field}")),
+            Some(Value::String(text)) if text.trim().is_empty() => {
+                return Err(format!("missing_field:{field}"));
+            }
+            Some(Value::String(text)) => check(text),
+            Some(Value::Number(number)) => check(&number.to_string()),
+            Some(_) => Err(BadName("not a text")),
+        };
+        checked.map_err(|_| format!("invalid_field:{field}"))
+    }
+}
+
+/// RFC 3339, Unix seconds or Unix milliseconds, as a number or as a string.
+pub(crate) fn moment_of(value: &Value) -> Option<Timestamp> {
+    match value {
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => Some(Timestamp::from_number(whole)),
+            // Fractions of a second.
+            #[expect(clippy::cast_possible_truncation, reason = "saturates, then is clamped")]
+            None => number.as_f64().map(|float| Timestamp::from_millis((float * 1000.0) as i64)),
+        },
+        Value::String(text) => Timestamp::from_rfc3339(text.trim())
+            .or_else(|| text.trim().parse().ok().map(Timestamp::from_number)),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}

@@ -1,0 +1,55 @@
+//! What an event is, when to believe it, what is derived from it, how it counts, and the seams it
+//! moves through. No runtime, no clock, no I/O: the time of day and the bytes come in as arguments.
+
+mod cloudevents;
+mod deadletter;
+mod derive;
+mod dub;
+mod envelope;
+mod event;
+mod failure;
+mod fields;
+mod linktree;
+mod moment;
+mod names;
+mod privacy;
+mod projection;
+mod rejection;
+mod report;
+mod rollup;
+mod scheme;
+mod seams;
+mod secret;
+mod signature;
+mod sketch;
+
+pub use cloudevents::{Undecodable, decode_batch, encode_batch, encode_event};
+pub use deadletter::{DeadFilter, DeadLetter};
+pub use derive::{
+    Device, LONGEST_TITLE, country_of, device_of, host_of, referrer_of, title_of, url_of,
+};
+pub use envelope::{BATCH_MAX, Context, Platform, parse};
+pub use event::{
+    Body, Event, FUTURE_MAX, Key, LinkChange, LinkChangeKind, LinkFields, Milestone, ProfileFields,
+    Visit, VisitKind,
+};
+pub use failure::{Cause, Failure};
+pub use moment::{Day, Hour, Timestamp};
+pub use names::{BadName, EventType, Identity, LinkId, ProfileId, SourceName};
+pub use privacy::{PersonalKeys, VisitorId, VisitorKey};
+pub use projection::{LinkState, ProfileState, Stamp, Stamped};
+pub use rejection::Rejection;
+pub use report::{
+    Analytics, Audience, AudienceCount, Devices, Granularity, HourCount, LinkReport, LinkSort,
+    LinkTotal, Location, MilestoneRow, Period, PeriodError, Point, ProfileSummary, Referrer,
+    analytics, audience, links,
+};
+pub use rollup::{Counts, Dimension, Rollup, fold};
+pub use scheme::{Encoding, KeyEncoding, Part, Scheme, SchemeError, TimestampPlace};
+pub use seams::{
+    Accepted, Consumer, Delivery, Difference, EventStore, Handler, Maintained, Publisher, Recorded,
+    Tally,
+};
+pub use secret::{BadSecret, SigningKey};
+pub use signature::{Claim, Found, Source, Verified, sign, verify};
+pub use sketch::{BadSketch, Sketch};

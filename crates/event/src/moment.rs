@@ -1,0 +1,191 @@
+//! Points in time as treehook counts them: milliseconds, UTC hours and UTC days since the Unix epoch.
+
+use serde::{Deserialize, Serialize};
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcDateTime};
+
+/// Milliseconds since the Unix epoch, UTC. Always within the years 1 to 9999, so that it can be
+/// rendered as RFC 3339.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default,
+)]
+#[serde(transparent)]
+pub struct Timestamp(i64);
+
+/// 0001-01-01T00:00:00Z and 9999-12-31T23:59:59.999Z.
+const EARLIEST_MS: i64 = -62_135_596_800_000;
+const LATEST_MS: i64 = 253_402_300_799_999;
+
+/// At and above this many, a bare number is milliseconds: 10^11 seconds is the year 5138.
+const MILLISECONDS_FROM: i64 = 100_000_000_000;
+
+impl Timestamp {
+    /// Milliseconds since the epoch, clamped into the years 1 to 9999.
+    pub fn from_millis(millis: i64) -> Self {
+        Self(millis.clamp(EARLIEST_MS, LATEST_MS))
+    }
+
+    /// Seconds since the epoch, clamped into the years 1 to 9999.
+    pub fn from_seconds(seconds: i64) -> Self {
+        Self::from_millis(seconds.saturating_mul(1000))
+    }
+
+    /// A bare number of a platform: Unix seconds or Unix milliseconds, told apart by size.
+    pub fn from_number(number: i64) -> Self {
+        if number.abs() >= MILLISECONDS_FROM {
+            Self::from_millis(number)
+        } else {
+            Self::from_seconds(number)
+        }
+    }
+
+    /// RFC 3339 with any offset; `None` for anything else.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let parsed = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        i64::try_from(parsed.unix_timestamp_nanos().div_euclid(1_000_000))
+            .ok()
+            .map(Self::from_millis)
+    }
+
+    /// RFC 3339 in UTC with milliseconds.
+    pub fn to_rfc3339(self) -> String {
+        let nanos = i128::from(self.0) * 1_000_000;
+        let moment = UtcDateTime::from_unix_timestamp_nanos(nanos)
+            .expect("a Timestamp lies within the years 1 to 9999");
+        let (date, time) = (moment.date(), moment.time());
+        format!(
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+            date.year(),
+            u8::from(date.month()),
+            date.day(),
+            time.hour(),
+            time.minute(),
+            time.second(),
+            time.millisecond()
+        )
+    }
+
+    /// Milliseconds since the epoch.
+    pub fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since the epoch, rounded down.
+    pub fn as_seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// This many milliseconds later; earlier when negative.
+    pub fn plus_millis(self, millis: i64) -> Self {
+        Self::from_millis(self.0.saturating_add(millis))
+    }
+
+    /// Milliseconds from `earlier` to this; negative when `earlier` is later.
+    pub fn millis_since(self, earlier: Self) -> i64 {
+        self.0 - earlier.0
+    }
+
+    /// The UTC hour that holds it.
+    pub fn hour(self) -> Hour {
+        Hour(self.0.div_euclid(3_600_000))
+    }
+
+    /// The UTC day that holds it.
+    pub fn day(self) -> Day {
+        self.hour().day()
+    }
+}
+
+/// A UTC hour: hours since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hour(pub i64);
+
+impl Hour {
+    /// Its first moment.
+    pub fn start(self) -> Timestamp {
+        Timestamp::from_millis(self.0.saturating_mul(3_600_000))
+    }
+
+    /// The UTC day that holds it.
+    pub fn day(self) -> Day {
+        Day(i32::try_from(self.0.div_euclid(24)).unwrap_or(i32::MAX))
+    }
+}
+
+/// A UTC day: days since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Day(pub i32);
+
+impl Day {
+    /// Its first hour.
+    pub fn first_hour(self) -> Hour {
+        Hour(i64::from(self.0) * 24)
+    }
+
+    /// Its first moment.
+    pub fn start(self) -> Timestamp {
+        self.first_hour().start()
+    }
+
+    /// This many days later; earlier when negative.
+    pub fn plus(self, days: i32) -> Self {
+        Self(self.0.saturating_add(days))
+    }
+
+    /// `YYYY-MM-DD`.
+    pub fn to_iso(self) -> String {
+        self.start().to_rfc3339()[..10].to_owned()
+    }
+
+    /// `YYYY-MM-DD`, read back; `None` for anything else.
+    pub fn from_iso(text: &str) -> Option<Self> {
+        if text.len() != 10 {
+            return None;
+        }
+        Timestamp::from_rfc3339(&format!("{text}T00:00:00Z")).map(Timestamp::day)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_seconds_or_milliseconds_by_size() {
+        for (number, millis) in [
+            (1_700_000_000, 1_700_000_000_000),
+            (1_700_000_000_123, 1_700_000_000_123),
+            (0, 0),
+            (-5, -5000),
+            (i64::MAX, LATEST_MS),
+            (i64::MIN + 1, EARLIEST_MS),
+        ] {
+            assert_eq!(Timestamp::from_number(number).as_millis(), millis, "{number}");
+        }
+    }
+
+    #[test]
+    fn rfc3339_is_read_with_any_offset_and_written_in_utc() {
+        for (text, written) in [
+            ("2026-11-24T07:05:20Z", "2026-11-24T07:05:20.000Z"),
+            ("2026-11-24T09:05:20.5+02:00", "2026-11-24T07:05:20.500Z"),
+            ("1969-12-31T23:59:59.999Z", "1969-12-31T23:59:59.999Z"),
+        ] {
+            let read = Timestamp::from_rfc3339(text).expect(text);
+            assert_eq!(read.to_rfc3339(), written);
+        }
+        for wrong in ["", "2026-11-24", "yesterday", "2026-13-01T00:00:00Z"] {
+            assert_eq!(Timestamp::from_rfc3339(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn hours_and_days_before_the_epoch_round_down() {
+        let moment = Timestamp::from_millis(-1);
+        assert_eq!(moment.hour(), Hour(-1));
+        assert_eq!(moment.day(), Day(-1));
+        assert_eq!(Day(-1).to_iso(), "1969-12-31");
+        assert_eq!(Day::from_iso("1969-12-31"), Some(Day(-1)));
+        assert_eq!(Day::from_iso("1969-2-31"), None);
+    }
+}

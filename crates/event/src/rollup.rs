@@ -1,0 +1,148 @@
+//! How events count: a batch folded into what has to be added to the store, ordered by key.
+
+use std::collections::BTreeMap;
+
+use crate::derive::Device;
+use crate::event::{Body, Event, Milestone, Visit, VisitKind};
+use crate::moment::{Day, Hour};
+use crate::names::{LinkId, ProfileId};
+use crate::projection::{LinkState, ProfileState, Stamp};
+use crate::report::MilestoneRow;
+use crate::sketch::Sketch;
+
+/// Views and clicks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Views of the profile.
+    pub views: u64,
+    /// Clicks on any of its links.
+    pub clicks: u64,
+}
+
+/// By what a profile's clicks are broken down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Dimension {
+    /// ISO 3166-1 alpha-2 or `unknown`.
+    Country,
+    /// A [`Device`].
+    Device,
+    /// A host, `direct` or `unknown`.
+    Referrer,
+}
+
+impl Dimension {
+    /// As stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Country => "country",
+            Self::Device => "device",
+            Self::Referrer => "referrer",
+        }
+    }
+
+    /// Read back.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Country, Self::Device, Self::Referrer].into_iter().find(|d| d.as_str() == name)
+    }
+}
+
+/// What a batch adds. Every map is ordered, so that two workers always lock rows in the same order.
+#[derive(Debug, Clone, Default)]
+pub struct Rollup {
+    /// Clicks per link and UTC hour.
+    pub link_hours: BTreeMap<(ProfileId, LinkId, Hour), u64>,
+    /// Views and clicks per profile and UTC hour.
+    pub profile_hours: BTreeMap<(ProfileId, Hour), Counts>,
+    /// Clicks per profile, UTC day and value of a dimension.
+    pub audience: BTreeMap<(ProfileId, Day, Dimension, String), u64>,
+    /// Visitors per profile and UTC day: whoever viewed or clicked.
+    pub profile_visitors: BTreeMap<(ProfileId, Day), Sketch>,
+    /// Visitors per link and UTC day.
+    pub link_visitors: BTreeMap<(ProfileId, LinkId, Day), Sketch>,
+    /// What the batch says of links.
+    pub links: BTreeMap<(ProfileId, LinkId), LinkState>,
+    /// Every profile that the batch names, with what it says of it.
+    pub profiles: BTreeMap<ProfileId, ProfileState>,
+    /// Milestones reached.
+    pub milestones: Vec<MilestoneRow>,
+}
+
+/// Folds events that are recorded for the first time. The caller has removed duplicates.
+pub fn fold<'a>(events: impl IntoIterator<Item = &'a Event>) -> Rollup {
+    let mut rollup = Rollup::default();
+    for event in events {
+        if let Some(profile_id) = event.profile_id()
+            && !rollup.profiles.contains_key(profile_id)
+        {
+            rollup.profiles.insert(profile_id.clone(), ProfileState::default());
+        }
+        rollup.add(event);
+    }
+    rollup
+}
+
+impl Rollup {
+    fn add(&mut self, event: &Event) {
+        let stamp = || Stamp { at: event.occurred_at, by: event.identity.clone() };
+        match &event.body {
+            Body::Visit(visit) => self.add_visit(visit, event, stamp),
+            Body::Link(change) => {
+                let key = (change.profile_id.clone(), change.link_id.clone());
+                self.links.entry(key).or_default().merge(&LinkState::of_change(change, &stamp()));
+            }
+            Body::Profile(fields) => {
+                let said = ProfileState::of_fields(fields, &stamp());
+                self.profiles.entry(fields.profile_id.clone()).or_default().merge(&said);
+            }
+            Body::Milestone(milestone) => self.add_milestone(milestone, event),
+            Body::Unknown { .. } | Body::Unfit { .. } => (),
+        }
+    }
+
+    fn add_visit(&mut self, visit: &Visit, event: &Event, stamp: impl Fn() -> Stamp) {
+        let (hour, day) = (event.occurred_at.hour(), event.occurred_at.day());
+        let profile_id = &visit.profile_id;
+        let counts = self.profile_hours.entry((profile_id.clone(), hour)).or_default();
+        match &visit.kind {
+            VisitKind::View => counts.views += 1,
+            VisitKind::Click { link_id } => {
+                counts.clicks += 1;
+                let link = (profile_id.clone(), link_id.clone());
+                *self.link_hours.entry((link.0.clone(), link.1.clone(), hour)).or_default() += 1;
+                self.add_audience(visit, day);
+                if let Some(visitor) = visit.visitor {
+                    let key = (link.0.clone(), link.1.clone(), day);
+                    self.link_visitors.entry(key).or_insert_with(Sketch::for_link).add(visitor);
+                }
+                if let Some(fields) = &visit.link {
+                    let said = LinkState::of_fields(fields, &stamp());
+                    self.links.entry(link).or_default().merge(&said);
+                }
+            }
+        }
+        if let Some(visitor) = visit.visitor {
+            let key = (profile_id.clone(), day);
+            self.profile_visitors.entry(key).or_insert_with(Sketch::for_profile).add(visitor);
+        }
+    }
+
+    fn add_audience(&mut self, visit: &Visit, day: Day) {
+        let device: Device = visit.device;
+        for (dimension, value) in [
+            (Dimension::Country, visit.country.as_str()),
+            (Dimension::Device, device.as_str()),
+            (Dimension::Referrer, visit.referrer.as_str()),
+        ] {
+            let key = (visit.profile_id.clone(), day, dimension, value.to_owned());
+            *self.audience.entry(key).or_default() += 1;
+        }
+    }
+
+    fn add_milestone(&mut self, milestone: &Milestone, event: &Event) {
+        self.milestones.push(MilestoneRow {
+            key: event.key(),
+            milestone: milestone.clone(),
+            at: event.occurred_at,
+        });
+    }
+}

@@ -1,0 +1,222 @@
+//! The seams that events move through. Each has two implementations, and one conformance suite runs
+//! against both.
+
+use std::future::Future;
+use std::time::Duration;
+
+use crate::deadletter::{DeadFilter, DeadLetter};
+use crate::event::{Event, Key};
+use crate::failure::Failure;
+use crate::moment::{Day, Hour, Timestamp};
+use crate::names::{LinkId, ProfileId};
+use crate::report::{AudienceCount, HourCount, LinkTotal, MilestoneRow, ProfileSummary};
+use crate::sketch::Sketch;
+
+/// Where a publisher put events. Either is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// In the queue that workers drain: what every single backend answers.
+    Queued,
+    /// In the outbox, since the broker is unwell: what the policy over two backends answers.
+    Spooled,
+}
+
+/// Where events go.
+pub trait Publisher: Send + Sync {
+    /// `Ok` is a promise: every event is durable on the other side. On `Err` some may be; publishing
+    /// again is safe, since events are deduplicated where they are counted.
+    fn publish(&self, events: &[Event]) -> impl Future<Output = Result<Accepted, Failure>> + Send;
+}
+
+/// Where events come from, at least once.
+pub trait Consumer: Send {
+    /// What settles a delivery. Taken by value: nothing is settled twice.
+    type Receipt: Send;
+
+    /// Up to about `limit` events, at least one delivery if there is any within `wait`. A batch
+    /// that cannot be decoded arrives as [`Event::unreadable`].
+    fn receive(
+        &mut self,
+        limit: usize,
+        wait: Duration,
+    ) -> impl Future<Output = Result<Vec<Delivery<Self::Receipt>>, Failure>> + Send;
+
+    /// The deliveries are dealt with, and will not come again.
+    fn settle(
+        &mut self,
+        receipts: Vec<Self::Receipt>,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Hands everything unsettled back, and takes nothing until the next `receive`: for an outage
+    /// that lasts longer than a queue lets a delivery be held.
+    fn release(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// One handing-over by a queue: 1 to n events that are settled together.
+#[derive(Debug)]
+pub struct Delivery<R> {
+    /// What settles it.
+    pub receipt: R,
+    /// The events, in the order in which they were published.
+    pub events: Vec<Event>,
+}
+
+/// What is done with events that were received. Safe to repeat.
+pub trait Handler: Send + Sync {
+    /// Deals with all of them, or fails: `Poison` when it is the fault of at least one of them.
+    fn handle(&self, events: &[Event]) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Sets one event aside, durably, for the reason that `handle` gave.
+    fn bury(&self, event: &Event, reason: &str)
+    -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Whether `handle` could work now; asked while nothing is in hand.
+    fn ready(&self) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// What recording a batch came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recorded {
+    /// Positions in the batch of the events that count from now on.
+    pub fresh: Vec<usize>,
+    /// How many had been recorded before, or stood in the batch more than once.
+    pub duplicates: u64,
+}
+
+/// What the pipeline has done to this store, over all processes and time.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Events that count.
+    pub applied: u64,
+    /// Events that had been recorded before.
+    pub duplicates: u64,
+    /// Dead letters that wait for a decision.
+    pub dead: u64,
+    /// The latest event time that was applied.
+    pub newest_event: Option<Timestamp>,
+}
+
+/// What a round of upkeep came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Maintained {
+    /// Days of the archive that are past retention and gone.
+    pub days_dropped: u64,
+}
+
+/// Where the archive and a rollup tell different numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Which rollup: `link_hours`, `profile_hours`, `audience`, `link_visitors`,
+    /// `profile_visitors`, `links` or `profiles`.
+    pub rollup: &'static str,
+    /// Its key, for people.
+    pub key: String,
+    /// What the archive of applied events says.
+    pub archive: String,
+    /// What the rollup says.
+    pub stored: String,
+}
+
+/// Where events are counted: archive, dedupe, rollups, projections, dead letters, and the queries
+/// that reports are made of.
+pub trait EventStore: Send + Sync {
+    /// Archives and counts, in one transaction. Recording twice counts once.
+    fn record(
+        &self,
+        events: &[Event],
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Recorded, Failure>> + Send;
+
+    /// Keeps dead letters. The same event again raises its attempts.
+    fn bury(&self, letters: &[DeadLetter]) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Whether the database answers.
+    fn ping(&self) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Makes room ahead of need and forgets what is past `retention_days`, in small steps.
+    fn maintain(
+        &self,
+        now: Timestamp,
+        retention_days: u32,
+    ) -> impl Future<Output = Result<Maintained, Failure>> + Send;
+
+    /// Dead letters in order of key.
+    fn dead_letters(
+        &self,
+        filter: &DeadFilter,
+    ) -> impl Future<Output = Result<Vec<DeadLetter>, Failure>> + Send;
+
+    /// Removes dead letters; says how many were there.
+    fn remove_dead_letters(
+        &self,
+        keys: &[Key],
+    ) -> impl Future<Output = Result<u64, Failure>> + Send;
+
+    /// What the pipeline has done.
+    fn tally(&self) -> impl Future<Output = Result<Tally, Failure>> + Send;
+
+    /// Profiles in order of id, after `after`.
+    fn profiles(
+        &self,
+        after: Option<&ProfileId>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<ProfileSummary>, Failure>> + Send;
+
+    /// One profile, if any event has named it.
+    fn profile(
+        &self,
+        profile: &ProfileId,
+    ) -> impl Future<Output = Result<Option<ProfileSummary>, Failure>> + Send;
+
+    /// Views and clicks by hour in `from..to`, in order; hours without any are left out.
+    fn hours(
+        &self,
+        profile: &ProfileId,
+        from: Hour,
+        to: Hour,
+    ) -> impl Future<Output = Result<Vec<HourCount>, Failure>> + Send;
+
+    /// Every link of the profile that is known or was clicked in `from..to`, with its clicks there.
+    fn link_totals(
+        &self,
+        profile: &ProfileId,
+        from: Hour,
+        to: Hour,
+    ) -> impl Future<Output = Result<Vec<LinkTotal>, Failure>> + Send;
+
+    /// The profile's visitors over the days `from..to`.
+    fn profile_visitors(
+        &self,
+        profile: &ProfileId,
+        from: Day,
+        to: Day,
+    ) -> impl Future<Output = Result<Sketch, Failure>> + Send;
+
+    /// Each link's visitors over the days `from..to`.
+    fn link_visitors(
+        &self,
+        profile: &ProfileId,
+        from: Day,
+        to: Day,
+    ) -> impl Future<Output = Result<Vec<(LinkId, Sketch)>, Failure>> + Send;
+
+    /// Clicks by country, referrer and device over the days `from..to`.
+    fn audience(
+        &self,
+        profile: &ProfileId,
+        from: Day,
+        to: Day,
+    ) -> impl Future<Output = Result<Vec<AudienceCount>, Failure>> + Send;
+
+    /// Milestones of the profile, latest first.
+    fn milestones(
+        &self,
+        profile: &ProfileId,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<MilestoneRow>, Failure>> + Send;
+
+    /// Recounts the archive against every rollup, over the days that the archive still holds whole;
+    /// with `repair`, rebuilds what differs.
+    fn verify(&self, repair: bool)
+    -> impl Future<Output = Result<Vec<Difference>, Failure>> + Send;
+}
