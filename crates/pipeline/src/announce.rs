@@ -1,0 +1,43 @@
+//! A policy over a handler: what was handled is announced, at least once, so that others can follow.
+
+use treehook_event::{Event, Failure, Handler, Publisher};
+
+use crate::Clock;
+
+/// Publishes the events that the inner handler has applied. An event that comes twice is announced
+/// twice: a crash between the commit and the announcement must not lose it.
+#[derive(Debug)]
+pub struct Announce<H, P> {
+    /// What applies the events.
+    pub inner: H,
+    /// Where they are announced.
+    pub publisher: P,
+    /// The time of day.
+    pub clock: Clock,
+    /// What is older than this was buried, not applied.
+    pub retention_ms: i64,
+}
+
+impl<H: Handler, P: Publisher> Handler for Announce<H, P> {
+    async fn handle(&self, events: &[Event]) -> Result<(), Failure> {
+        self.inner.handle(events).await?;
+        let now = (self.clock)();
+        let buried = |event: &&Event| event.unfit(now, self.retention_ms).is_some();
+        if events.iter().any(|event| buried(&event)) {
+            let applied: Vec<Event> =
+                events.iter().filter(|event| !buried(event)).cloned().collect();
+            self.publisher.publish(&applied).await?;
+        } else {
+            self.publisher.publish(events).await?;
+        }
+        Ok(())
+    }
+
+    async fn bury(&self, event: &Event, reason: &str) -> Result<(), Failure> {
+        self.inner.bury(event, reason).await
+    }
+
+    async fn ready(&self) -> Result<(), Failure> {
+        self.inner.ready().await
+    }
+}

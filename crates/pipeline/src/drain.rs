@@ -1,0 +1,163 @@
+//! The one loop of worker, relay and undertaker: receive, handle, settle, in that order.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use treehook_event::{Consumer, Event, Failure, Handler};
+
+use crate::backoff::Backoff;
+
+/// What bounds a turn.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Events handled at once, at most; a delivery that alone holds more is still taken whole.
+    pub batch: usize,
+    /// How long to wait for a first event.
+    pub wait: Duration,
+    /// How long a batch may stay in hand through an outage before it is handed back. Below the
+    /// acknowledgement time-out of RabbitMQ (30 min by default), which costs a delivery attempt.
+    pub hold: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { batch: 1000, wait: Duration::from_secs(1), hold: Duration::from_secs(180) }
+    }
+}
+
+/// Takes turns until told to stop. Returns early only when this process cannot go on.
+pub async fn drain<C: Consumer, H: Handler>(
+    consumer: &mut C,
+    handler: &H,
+    limits: &Limits,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let mut backoff = Backoff::default();
+    while !stop.is_cancelled() {
+        match turn(consumer, handler, limits, stop).await {
+            Ok(()) => backoff.reset(),
+            Err(Failure::Fatal(cause)) => return Err(Failure::Fatal(cause)),
+            Err(Failure::Transient(cause) | Failure::Poison(cause)) => {
+                // What was not settled comes again, and counts once all the same.
+                warn!(reason = cause.reason, "turn failed, starting over: {}", cause.detail);
+                consumer.release().await;
+                backoff.pause(stop).await;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One turn: receive, handle, settle.
+async fn turn<C: Consumer, H: Handler>(
+    consumer: &mut C,
+    handler: &H,
+    limits: &Limits,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let deliveries = tokio::select! {
+        // What is lost with the future was not settled, so it comes again after the restart.
+        () = stop.cancelled() => return Ok(()),
+        received = consumer.receive(limits.batch, limits.wait) => received?,
+    };
+    let mut events = Vec::new();
+    let mut receipts = Vec::with_capacity(deliveries.len());
+    for delivery in deliveries {
+        events.extend(delivery.events);
+        receipts.push(delivery.receipt);
+    }
+    match handle_patiently(handler, &events, limits.hold, stop).await? {
+        Patience::Handled => consumer.settle(receipts).await,
+        Patience::Stopped => Ok(()),
+        Patience::Exhausted => {
+            drop(receipts);
+            consumer.release().await;
+            await_ready(handler, stop).await
+        }
+    }
+}
+
+/// How it ended with a batch in hand.
+enum Patience {
+    Handled,
+    /// Told to stop in the middle of an outage: unsettled, so everything comes back.
+    Stopped,
+    /// The outage lasts longer than a batch may be held.
+    Exhausted,
+}
+
+/// Tries until it works: in an outage the batch stays in hand, and the prefetch stops the inflow.
+async fn handle_patiently<H: Handler>(
+    handler: &H,
+    events: &[Event],
+    hold: Duration,
+    stop: &CancellationToken,
+) -> Result<Patience, Failure> {
+    let started = Instant::now();
+    let mut backoff = Backoff::default();
+    let mut waiting = false;
+    loop {
+        let cause = match handle_each(handler, events).await {
+            Ok(()) => {
+                if waiting {
+                    info!("back after {} s", started.elapsed().as_secs());
+                }
+                return Ok(Patience::Handled);
+            }
+            Err(Failure::Transient(cause)) => cause,
+            Err(failure) => return Err(failure),
+        };
+        if !waiting {
+            warn!(reason = cause.reason, "holding {} events: {}", events.len(), cause.detail);
+            waiting = true;
+        }
+        if started.elapsed() >= hold {
+            return Ok(Patience::Exhausted);
+        }
+        backoff.pause(stop).await;
+        if stop.is_cancelled() {
+            return Ok(Patience::Stopped);
+        }
+    }
+}
+
+/// Handles all of them. A batch that is refused is halved until the one at fault stands alone, so
+/// that it never takes its neighbours with it; it is buried before anything is settled.
+async fn handle_each<H: Handler>(handler: &H, events: &[Event]) -> Result<(), Failure> {
+    let mut parts = vec![events];
+    while let Some(part) = parts.pop() {
+        if part.is_empty() {
+            continue;
+        }
+        let Err(failure) = handler.handle(part).await else { continue };
+        match (failure, part) {
+            (Failure::Poison(cause), [event]) => {
+                warn!(reason = cause.reason, "setting one event aside: {}", cause.detail);
+                handler.bury(event, cause.reason).await?;
+            }
+            (Failure::Poison(_), _) => {
+                let (first, second) = part.split_at(part.len() / 2);
+                parts.push(second);
+                parts.push(first);
+            }
+            (failure, _) => return Err(failure),
+        }
+    }
+    Ok(())
+}
+
+/// Waits, with nothing in hand, until the handler could work again.
+async fn await_ready<H: Handler>(handler: &H, stop: &CancellationToken) -> Result<(), Failure> {
+    warn!("handed the batch back; waiting until its destination answers");
+    let mut backoff = Backoff::default();
+    while !stop.is_cancelled() {
+        match handler.ready().await {
+            Ok(()) => return Ok(()),
+            Err(Failure::Fatal(cause)) => return Err(Failure::Fatal(cause)),
+            Err(Failure::Transient(_) | Failure::Poison(_)) => backoff.pause(stop).await,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! A policy over a publisher: group commit. What concurrent requests bring while earlier publishes
+//! are in flight goes out as one; one request at rest is not delayed.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
+use treehook_event::{Accepted, Event, Failure, Publisher};
+
+/// What bounds a gathered publish.
+#[derive(Debug, Clone, Copy)]
+pub struct GatherLimits {
+    /// Events in one publish; a request that alone brings more still goes out whole.
+    pub events: usize,
+    /// Bytes of payload in one publish, about.
+    pub bytes: usize,
+    /// Publishes in flight at once.
+    pub in_flight: usize,
+    /// Requests that wait; a further one waits for a place before it waits for its publish.
+    pub waiting: usize,
+}
+
+impl Default for GatherLimits {
+    fn default() -> Self {
+        Self { events: 1000, bytes: 4 << 20, in_flight: 2, waiting: 4096 }
+    }
+}
+
+/// What an event takes beside its payload, in bytes, about.
+const EVENT_OVERHEAD: usize = 400;
+
+/// One request's events, and where its answer goes.
+struct Waiting {
+    events: Vec<Event>,
+    answer: oneshot::Sender<Result<Accepted, Failure>>,
+}
+
+impl Waiting {
+    fn bytes(&self) -> usize {
+        self.events.iter().map(|event| event.payload.len() + EVENT_OVERHEAD).sum()
+    }
+}
+
+/// The requests' end. Clones share one gathering task, which ends when the last clone is dropped.
+#[derive(Debug, Clone)]
+pub struct Gather {
+    requests: mpsc::Sender<Waiting>,
+}
+
+impl Gather {
+    /// Starts gathering for a publisher. Await the handle after the last `Gather` is dropped: by
+    /// then every request has its answer.
+    pub fn start<P: Publisher + 'static>(
+        publisher: P,
+        limits: GatherLimits,
+    ) -> (Self, JoinHandle<()>) {
+        let (requests, waiting) = mpsc::channel(limits.waiting.max(1));
+        let task = tokio::spawn(gather(waiting, Arc::new(publisher), limits));
+        (Self { requests }, task)
+    }
+}
+
+impl Publisher for Gather {
+    async fn publish(&self, events: &[Event]) -> Result<Accepted, Failure> {
+        let (answer, answered) = oneshot::channel();
+        let request = Waiting { events: events.to_vec(), answer };
+        let stopped = || Failure::transient("stopping", "publishing has stopped");
+        self.requests.send(request).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
+    }
+}
+
+async fn gather<P: Publisher + 'static>(
+    mut requests: mpsc::Receiver<Waiting>,
+    publisher: Arc<P>,
+    limits: GatherLimits,
+) {
+    let mut in_flight = JoinSet::new();
+    let mut waiting: Vec<Waiting> = Vec::new();
+    loop {
+        while in_flight.len() >= limits.in_flight.max(1) {
+            in_flight.join_next().await;
+        }
+        if waiting.is_empty() && requests.recv_many(&mut waiting, limits.events).await == 0 {
+            break;
+        }
+        // Whoever is ready to run may still join: a moment of scheduling, not of time.
+        tokio::task::yield_now().await;
+        while waiting.len() < limits.events
+            && let Ok(request) = requests.try_recv()
+        {
+            waiting.push(request);
+        }
+        let rest = waiting.split_off(fitting(&waiting, limits));
+        let batch = std::mem::replace(&mut waiting, rest);
+        in_flight.spawn(publish(Arc::clone(&publisher), batch));
+    }
+    while in_flight.join_next().await.is_some() {}
+}
+
+/// How many of the waiting requests go out together: at least one.
+fn fitting(waiting: &[Waiting], limits: GatherLimits) -> usize {
+    let (mut events, mut bytes) = (0, 0);
+    let fits = waiting.iter().take_while(|request| {
+        events += request.events.len();
+        bytes += request.bytes();
+        events <= limits.events && bytes <= limits.bytes
+    });
+    fits.count().max(1)
+}
+
+async fn publish<P: Publisher>(publisher: Arc<P>, batch: Vec<Waiting>) {
+    let mut events = Vec::with_capacity(batch.iter().map(|request| request.events.len()).sum());
+    let mut answers = Vec::with_capacity(batch.len());
+    for request in batch {
+        events.extend(request.events);
+        answers.push(request.answer);
+    }
+    let outcome = publisher.publish(&events).await;
+    for answer in answers {
+        // A sender that hung up gets no answer; its events are durable all the same.
+        drop(answer.send(outcome.clone()));
+    }
+}
