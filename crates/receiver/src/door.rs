@@ -1,0 +1,88 @@
+//! What the front door has to know: its sources, its limits, and where accepted events go.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use treehook_event::{Context, Publisher, Source, Timestamp};
+
+/// The front door, as the roof hands it over.
+pub struct Door<P> {
+    /// The configured sources, by name. Whoever is not here does not exist.
+    pub sources: HashMap<String, Arc<Source>>,
+    /// What parsing needs to know.
+    pub context: Context,
+    /// Where events go. It bounds its own waits: a delivery is answered when it is done.
+    pub publisher: P,
+    /// The wall clock.
+    pub now: fn() -> Timestamp,
+    /// How much is taken in at once.
+    pub limits: DoorLimits,
+    /// What `/readyz` answers. Asked for by probes alone.
+    pub readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
+}
+
+/// How much the front door takes in at once, and how long it waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DoorLimits {
+    /// Largest body, in bytes.
+    pub max_body: usize,
+    /// Most deliveries between their headers and their answer.
+    pub max_in_flight: usize,
+    /// Longest wait for a whole body: a sender that drips bytes holds a place all the while.
+    pub body_timeout: Duration,
+    /// Most bytes of bodies, and of the events made of them, held at once. At least `max_body`.
+    pub max_body_bytes_in_flight: usize,
+}
+
+impl Default for DoorLimits {
+    fn default() -> Self {
+        Self {
+            // A full array of 1,000 envelopes in Linktree's shape.
+            max_body: 256 * 1024,
+            max_in_flight: 4096,
+            body_timeout: Duration::from_secs(10),
+            // 4,096 of the largest bodies would be a gibibyte; deliveries in practice are 1 to
+            // 20 KiB, and 64 MiB leaves a process of 150 MiB its other half.
+            max_body_bytes_in_flight: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// Whether a delivery would be accepted now, and the state of what that depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    /// Whether a delivery would be accepted, by broker or outbox.
+    pub accepting: bool,
+    /// The parts and their state, as `("broker", "down")`.
+    pub parts: Vec<(&'static str, &'static str)>,
+}
+
+/// The door with what it counts while it is open.
+pub(crate) struct Entrance<P> {
+    pub(crate) door: Door<P>,
+    pub(crate) in_flight: Semaphore,
+    pub(crate) body_bytes: Semaphore,
+    warned_at: AtomicI64,
+}
+
+impl<P: Publisher> Entrance<P> {
+    pub(crate) fn new(door: Door<P>) -> Self {
+        let permits = |limit: usize| Semaphore::new(limit.min(Semaphore::MAX_PERMITS));
+        Self {
+            in_flight: permits(door.limits.max_in_flight),
+            body_bytes: permits(door.limits.max_body_bytes_in_flight),
+            warned_at: AtomicI64::new(i64::MIN),
+            door,
+        }
+    }
+
+    /// Whether it is this delivery that warns: one a second, or an outage would flood the log with
+    /// one line per delivery.
+    pub(crate) fn may_warn(&self) -> bool {
+        let second = (self.door.now)().as_seconds();
+        self.warned_at.swap(second, Ordering::Relaxed) != second
+    }
+}

@@ -1,0 +1,61 @@
+//! What the public listener answers: deliveries, liveness, readiness, and nothing else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use treehook_event::Publisher;
+
+use crate::door::{Door, Entrance};
+use crate::ingest::{SourceName, ingest};
+use crate::refusal::Refusal;
+
+/// The public routes.
+pub fn router<P: Publisher + 'static>(door: Door<P>) -> Router {
+    Router::new()
+        .route("/webhooks/{source}", any(webhook::<P>))
+        .route("/livez", get(livez).fallback(refuse_probe_method))
+        .route("/readyz", get(readyz::<P>).fallback(refuse_probe_method))
+        .fallback(async || Refusal::NotFound)
+        .with_state(Arc::new(Entrance::new(door)))
+}
+
+async fn livez() -> Response {
+    Json(BTreeMap::from([("status", "alive")])).into_response()
+}
+
+async fn readyz<P: Publisher>(State(entrance): State<Arc<Entrance<P>>>) -> Response {
+    let readiness = (entrance.door.readiness)();
+    let (status, word) = if readiness.accepting {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
+    };
+    let mut parts: BTreeMap<_, _> = readiness.parts.into_iter().collect();
+    parts.insert("status", word);
+    (status, Json(parts)).into_response()
+}
+
+/// An unknown source is unknown by any method, so the method is looked at second.
+async fn webhook<P: Publisher>(
+    State(entrance): State<Arc<Entrance<P>>>,
+    SourceName(name): SourceName,
+    request: Request,
+) -> Response {
+    if request.method() == Method::POST {
+        ingest(&entrance, &name, request).await
+    } else if entrance.door.sources.contains_key(&name) {
+        Refusal::MethodNotAllowed { allow: "POST" }.into_response()
+    } else {
+        Refusal::UnknownSource.into_response()
+    }
+}
+
+async fn refuse_probe_method() -> Refusal {
+    Refusal::MethodNotAllowed { allow: "GET, HEAD" }
+}

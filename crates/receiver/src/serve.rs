@@ -1,0 +1,157 @@
+//! The server loop: connections under their limits, until told to stop, then drained.
+
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use crate::classify::{AcceptFault, accept_fault};
+use crate::stream::Stream;
+
+/// How long nothing is accepted once the machine is short of something, file descriptors mostly:
+/// they come back as connections end.
+const EXHAUSTION_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a connection may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServeLimits {
+    /// Longest wait for the whole of a request's headers, and so for the next request on an idle
+    /// connection.
+    pub header_timeout: Duration,
+    /// Longest wait for a peer to read its answer.
+    pub write_timeout: Duration,
+    /// Largest request line and headers together, in bytes; above it is 431. Their number is
+    /// limited to 100 by hyper.
+    pub max_header_bytes: usize,
+    /// Largest buffer of a connection in either direction, in bytes; at least 8 KiB.
+    pub max_buffer_bytes: usize,
+    /// Most connections at once. Further ones wait in the kernel's backlog until one ends, which an
+    /// idle one does within `header_timeout`.
+    pub max_connections: usize,
+}
+
+impl Default for ServeLimits {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
+            // Browsers and proxies stay below 8 KiB; signatures add a few hundred bytes.
+            max_header_bytes: 16 * 1024,
+            // Times `max_connections` this bounds what connections cost before any body counts.
+            max_buffer_bytes: 16 * 1024,
+            // More than the deliveries that are accepted at once, so that those above the limit are
+            // answered 503, and probes answered at all.
+            max_connections: 5120,
+        }
+    }
+}
+
+/// Serves HTTP/1.1 until `shutdown` resolves, then accepts nothing more, lets requests in flight
+/// finish within `grace`, and closes what is left. Idle connections are closed at once.
+pub async fn serve(
+    listener: std::net::TcpListener,
+    router: Router,
+    limits: ServeLimits,
+    shutdown: impl Future<Output = ()>,
+    grace: Duration,
+) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
+    let closing = CancellationToken::new();
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(ended) = connections.join_next() => note_panic(ended),
+            stream = accept(&listener), if connections.len() < limits.max_connections => {
+                connections.spawn(converse(stream, router.clone(), limits, closing.clone()));
+            }
+        }
+    }
+    drop(listener);
+    closing.cancel();
+    drain(connections, grace).await;
+    Ok(())
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        let error = match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) => error,
+        };
+        match accept_fault(&error) {
+            AcceptFault::PeerGone => {
+                debug!("a connection was gone before it was accepted: {error}");
+            }
+            AcceptFault::Exhausted => {
+                warn!("accepting no connections for a second: {error}");
+                sleep(EXHAUSTION_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// One connection, request after request.
+async fn converse(
+    stream: TcpStream,
+    router: Router,
+    limits: ServeLimits,
+    closing: CancellationToken,
+) {
+    // Answers are small and complete: holding them back for more to come only delays them.
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!("a connection was gone before its first request: {error}");
+        return;
+    }
+    let stream = TokioIo::new(Stream::new(stream, limits.write_timeout));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_header_size(limits.max_header_bytes)
+        .max_buf_size(limits.max_buffer_bytes)
+        .serve_connection(stream, TowerToHyperService::new(router));
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = closing.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!("a connection ended early: {error}");
+    }
+}
+
+async fn drain(mut connections: JoinSet<()>, grace: Duration) {
+    let all_ended = async {
+        while let Some(ended) = connections.join_next().await {
+            note_panic(ended);
+        }
+    };
+    if timeout(grace, all_ended).await.is_err() {
+        warn!(
+            open = connections.len(),
+            "grace is over: closing connections with requests in flight"
+        );
+        connections.shutdown().await;
+    }
+}
+
+/// A panic took one connection with it; its sender will retry, and the others go on.
+fn note_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        error!("a connection's task failed: {error}");
+    }
+}

@@ -1,0 +1,121 @@
+//! What a delivery leaves behind for operators: counts, durations and log lines, never its content.
+
+use std::time::Instant;
+
+use axum::http::HeaderMap;
+use metrics::{counter, histogram};
+use tracing::{debug, warn};
+use treehook_event::{Accepted, Event, SourceName};
+
+use crate::ingest::Taken;
+use crate::refusal::{Refusal, Shortage};
+
+/// Longest delivery id in a log line, in characters; senders use 20 to 40.
+const DELIVERY_ID_MAX: usize = 64;
+
+/// Counts and logs one delivery. Without a source it came to a path that nobody configured, whose
+/// name is the stranger's to choose and so no label.
+pub(crate) fn delivery(
+    source: Option<&SourceName>,
+    headers: &HeaderMap,
+    outcome: &Result<Taken, Refusal>,
+    started: Instant,
+) {
+    let source = source.map_or("unknown", SourceName::as_str);
+    let (label, events) = match outcome {
+        Ok(taken) => (place(taken.place), taken.events.as_slice()),
+        Err(refusal) => (refusal.code(), &[][..]),
+    };
+    counter!("treehook_deliveries_total", "source" => source.to_owned(), "outcome" => label)
+        .increment(1);
+    histogram!("treehook_delivery_duration_seconds", "source" => source.to_owned())
+        .record(started.elapsed());
+    count_events(source, events);
+    debug!(
+        source,
+        outcome = label,
+        events = events.len(),
+        delivery_id = delivery_id(headers),
+        "delivery answered"
+    );
+}
+
+fn place(place: Accepted) -> &'static str {
+    match place {
+        Accepted::Queued => "accepted",
+        Accepted::Spooled => "spooled",
+    }
+}
+
+/// Neighbours in a delivery are mostly of one type: they are counted in one go.
+fn count_events(source: &str, events: &[Event]) {
+    for alike in events.chunk_by(|one, next| one.type_label() == next.type_label()) {
+        let label = alike[0].type_label();
+        counter!("treehook_events_accepted_total", "source" => source.to_owned(), "type" => label)
+            .increment(alike.len() as u64);
+    }
+    let refused = events.iter().map(Event::refused_urls).sum();
+    if refused > 0 {
+        counter!("treehook_urls_refused_total").increment(refused);
+    }
+}
+
+/// Which key verified, by position: how an operator sees that a rotated secret is out of use.
+pub(crate) fn secret_match(source: &SourceName, position: usize) {
+    counter!(
+        "treehook_secret_matches_total",
+        "source" => source.as_str().to_owned(),
+        "secret" => position.to_string()
+    )
+    .increment(1);
+}
+
+/// Says why deliveries are turned away.
+pub(crate) fn not_accepting(shortage: &Shortage) {
+    match shortage {
+        Shortage::Deliveries => {
+            warn!("not accepting deliveries: the limit of deliveries in flight is reached");
+        }
+        Shortage::Memory => {
+            warn!("not accepting deliveries: the limit of body bytes in flight is reached");
+        }
+        Shortage::Publisher(failure) => {
+            let cause = failure.cause();
+            warn!(
+                reason = cause.reason,
+                "not accepting deliveries: nothing can make them durable: {}", cause.detail
+            );
+        }
+    }
+}
+
+/// The id that Linktree gives a delivery. Nobody signed it: it is cleaned for the log, and used for
+/// nothing else.
+fn delivery_id(headers: &HeaderMap) -> Option<String> {
+    let given = headers.get("x-linktree-delivery-id")?;
+    let graphic = given.as_bytes().iter().filter(|byte| byte.is_ascii_graphic());
+    Some(graphic.take(DELIVERY_ID_MAX).map(|byte| char::from(*byte)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_delivery_id_is_cleaned_and_cut_before_it_is_logged() {
+        let long = "d".repeat(100);
+        for (given, logged) in [
+            (&b"del_01-xyz"[..], "del_01-xyz"),
+            (b"a b\xff\tc", "abc"),
+            (long.as_bytes(), &long[..DELIVERY_ID_MAX]),
+        ] {
+            let value = HeaderValue::from_bytes(given).unwrap();
+            let headers =
+                HeaderMap::from_iter([("x-linktree-delivery-id".parse().unwrap(), value)]);
+            assert_eq!(delivery_id(&headers).as_deref(), Some(logged));
+        }
+        assert_eq!(delivery_id(&HeaderMap::new()), None);
+    }
+}
