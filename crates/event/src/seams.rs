@@ -146,10 +146,11 @@ pub trait EventStore: Send + Sync {
         filter: &DeadFilter,
     ) -> impl Future<Output = Result<Vec<DeadLetter>, Failure>> + Send;
 
-    /// Removes dead letters; says how many were there.
+    /// Removes these dead letters, each only if its `attempts` is still this many; says how many
+    /// were removed. One that was buried again since it was read is not what was dealt with.
     fn remove_dead_letters(
         &self,
-        keys: &[Key],
+        letters: &[(Key, u32)],
     ) -> impl Future<Output = Result<u64, Failure>> + Send;
 
     /// What the pipeline has done.
