@@ -1,0 +1,39 @@
+# What a developer types. `make` alone lists it.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+# Builds go where cargo puts them.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help demo dev test check dist
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
+		while IFS=$$'\t' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+demo: ## Build it and watch a month of a creator's traffic arrive; nothing else is needed
+	cargo build --release --locked -p treehook
+	"$(TARGET)/release/treehook" demo
+
+dev: ## Run it from source in embedded mode, with a secret of its own unless you set one
+	secret="$${TREEHOOK_LINKTREE_SECRET:-$$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')}"; \
+	echo "Send it something: cargo run -p treehook -- simulate --url http://127.0.0.1:8080 --source linktree" \
+		"--secret $$secret --events 100" >&2; \
+	TREEHOOK_LINKTREE_SECRET="$$secret" cargo run -p treehook -- serve
+
+test: ## Run every test, against a RabbitMQ and a Postgres of its own, and check deploy/
+	deploy/check.sh
+	tests/servers/with.sh cargo test --workspace --locked --quiet
+
+check: ## Run formatter, linter and dependency rules, without running any code
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	@if command -v cargo-deny >/dev/null; then cargo deny --offline --log-level error check bans licenses sources; \
+		else echo 'cargo-deny is not installed, dependency rules are unchecked: cargo install --locked cargo-deny' >&2; fi
+	@if command -v cargo-machete >/dev/null; then cargo machete; \
+		else echo 'cargo-machete is not installed, unused dependencies are unchecked: cargo install --locked cargo-machete' >&2; fi
+
+dist: ## Build the release tarball into dist/
+	cargo build --release --locked -p treehook
+	deploy/dist.sh "$(TARGET)/release/treehook"
