@@ -1,0 +1,205 @@
+//! Publishing, while all is well with the connection.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use futures_util::{FutureExt as _, StreamExt as _};
+use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use tokio::time::timeout;
+use treehook_event::{Accepted, Consumer as _, Publisher as _, encode_batch};
+use treehook_rabbitmq::{BrokerState, Which};
+
+use crate::harness::{
+    Harness, PATIENCE, click, clicks, eventually, ids, nothing_arrives, reason, receipts, receive,
+    story, unknown,
+};
+
+#[tokio::test]
+async fn what_is_published_is_received_and_once_settled_gone() {
+    story(async |harness| {
+        let running = harness.broker().await;
+        let events = clicks("a", 3);
+        let accepted = running.broker.publisher().publish(&events).await;
+        assert_eq!(accepted, Ok(Accepted::Queued));
+
+        let mut consumer = running.broker.consumer(Which::Aggregate, 10);
+        let deliveries = receive(&mut consumer, 3).await;
+        assert_eq!(deliveries.len(), 1);
+        assert_eq!(deliveries[0].events, events);
+        consumer.settle(receipts(deliveries)).await.unwrap();
+        drop(consumer);
+
+        let mut consumer = running.broker.consumer(Which::Aggregate, 10);
+        nothing_arrives(&mut consumer).await;
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_mixed_batch_goes_out_as_one_message_for_each_routing_key() {
+    story(async |harness| {
+        let running = harness.broker().await;
+        let events =
+            [click("a"), unknown("b", "lead.created"), click("c"), unknown("d", "sale.created")];
+        running.broker.publisher().publish(&events).await.unwrap();
+
+        let queue = harness.topology.aggregate_queue.as_str().into();
+        let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
+        let mut messages = harness
+            .admin
+            .basic_consume(queue, "".into(), options, FieldTable::default())
+            .await
+            .unwrap();
+        let mut trace = Vec::new();
+        for (key, batch) in [
+            ("link.clicked", vec![events[0].clone(), events[2].clone()]),
+            ("lead.created", vec![events[1].clone()]),
+            ("sale.created", vec![events[3].clone()]),
+        ] {
+            let message = timeout(PATIENCE, messages.next()).await.unwrap().unwrap().unwrap();
+            assert_eq!(message.routing_key.as_str(), format!("linktree.{key}"));
+            assert_eq!(message.data, encode_batch(&batch));
+            let properties = &message.properties;
+            let content_type = properties.content_type().as_ref().unwrap();
+            assert_eq!(content_type.as_str(), "application/cloudevents-batch+json");
+            assert_eq!(properties.delivery_mode(), &Some(2));
+            assert_eq!(properties.kind().as_ref().unwrap().as_str(), key);
+            assert_eq!(properties.app_id().as_ref().unwrap().as_str(), "treehook");
+            assert!(properties.message_id().is_some() && properties.timestamp().is_some());
+            let headers = properties.headers().as_ref().unwrap();
+            trace.push(headers.inner()["traceparent"].clone());
+        }
+        assert!(trace.iter().all(|context| *context == trace[0]));
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn many_publishes_at_once_are_all_confirmed() {
+    story(async |harness| {
+        let running = harness.broker().await;
+        let publisher = running.broker.publisher();
+        // More than there are turns.
+        let outcomes = join_all((0..60).map(|number| {
+            let publisher = publisher.clone();
+            async move { publisher.publish(&[click(&format!("c{number:02}"))]).await }
+        }))
+        .await;
+        assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+
+        eventually("60 messages wait", async || {
+            running.broker.queue_depth().await.unwrap().aggregate == 60
+        })
+        .await;
+        let mut consumer = running.broker.consumer(Which::Aggregate, 100);
+        let deliveries = receive(&mut consumer, 60).await;
+        let received = ids(&deliveries);
+        assert_eq!(received.len(), 60);
+        assert_eq!((received[0], received[59]), ("c00", "c59"));
+        consumer.settle(receipts(deliveries)).await.unwrap();
+        running.stop().await;
+    })
+    .await;
+}
+
+async fn unbind(harness: &Harness) {
+    harness
+        .admin
+        .queue_unbind(
+            harness.topology.aggregate_queue.as_str().into(),
+            harness.topology.events_exchange.as_str().into(),
+            "#".into(),
+            FieldTable::default(),
+        )
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn an_event_that_no_queue_takes_is_a_failure_and_the_binding_comes_back() {
+    story(async |harness| {
+        let running = harness.broker().await;
+        let publisher = running.broker.publisher();
+        unbind(harness).await;
+        let mixed = [click("lost"), unknown("lost too", "lead.created")];
+        assert_eq!(reason(publisher.publish(&mixed).await), "broker_unroutable");
+
+        // The connection is built anew, and with it the topology.
+        eventually("published", async || publisher.publish(&[click("kept")]).await.is_ok()).await;
+        let mut consumer = running.broker.consumer(Which::Aggregate, 10);
+        let deliveries = receive(&mut consumer, 1).await;
+        assert_eq!(ids(&deliveries), ["kept"]);
+        consumer.settle(receipts(deliveries)).await.unwrap();
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_queue_that_is_full_refuses_and_the_publisher_says_so() {
+    story(async |harness| {
+        let running = harness.broker().await;
+        let mut full = FieldTable::default();
+        full.insert("x-max-length".into(), AMQPValue::LongInt(1));
+        full.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+        let options = QueueDeclareOptions { exclusive: true, ..Default::default() };
+        let queue = harness.admin.queue_declare("".into(), options, full).await.unwrap();
+        harness
+            .admin
+            .queue_bind(
+                queue.name().clone(),
+                harness.topology.events_exchange.as_str().into(),
+                "#".into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await
+            .unwrap();
+
+        let publisher = running.broker.publisher();
+        let mut outcome = publisher.publish(&[click("fits")]).await;
+        for number in 0..3 {
+            outcome = publisher.publish(&[click(&format!("too much {number}"))]).await;
+        }
+        assert_eq!(reason(outcome), "broker_nack");
+        assert_eq!(*running.broker.state().borrow(), BrokerState::Up);
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_publish_that_is_given_up_midway_costs_nobody_else_anything() {
+    story(async |harness| {
+        let running = harness.broker().await;
+        let publisher = running.broker.publisher();
+        publisher.publish(&[click("first")]).await.unwrap();
+        let mut states = running.broker.state();
+        states.mark_unchanged();
+        for number in 0..40 {
+            // Polled once, so that it is on its way, then dropped.
+            let event = [click(&format!("given up {number}"))];
+            assert!(publisher.publish(&event).now_or_never().is_none());
+            publisher.publish(&[click(&format!("kept {number}"))]).await.unwrap();
+        }
+        assert!(!states.has_changed().unwrap(), "the connection was lost");
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_empty_publish_needs_no_broker() {
+    story(async |harness| {
+        let running = harness.broker().await;
+        let publisher = running.broker.publisher();
+        running.stop().await;
+        assert_eq!(publisher.publish(&[]).await, Ok(Accepted::Queued));
+        let late = timeout(Duration::from_secs(1), publisher.publish(&[click("a")])).await;
+        assert_eq!(reason(late.unwrap()), "broker_down");
+    })
+    .await;
+}
