@@ -29,7 +29,7 @@ test: ## Run every test, against a RabbitMQ and a Postgres of its own, and check
 check: ## Run formatter, linter and dependency rules, without running any code
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
-	@if command -v cargo-deny >/dev/null; then cargo deny --offline --log-level error check bans licenses sources; \
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked --log-level error check bans licenses sources; \
 		else echo 'cargo-deny is not installed, dependency rules are unchecked: cargo install --locked cargo-deny' >&2; fi
 	@if command -v cargo-machete >/dev/null; then cargo machete; \
 		else echo 'cargo-machete is not installed, unused dependencies are unchecked: cargo install --locked cargo-machete' >&2; fi

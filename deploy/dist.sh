@@ -18,6 +18,8 @@ name=treehook-$version-$(uname -m)
 staging=$(mktemp -d)
 trap 'rm -rf "$staging"' EXIT
 mkdir -p "$staging/$name" dist
+# Nothing in it is ever committed.
+echo "*" >dist/.gitignore
 install -m 755 "$binary" "$staging/$name/treehook"
 install -m 644 README.md deploy/systemd/treehook.service deploy/treehook.toml "$staging/$name/"
 for licence in LICENSE*; do
