@@ -25,7 +25,7 @@ install_quietly() {
     fi
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq
-    apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
+    apt-get install -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@"
 }
 
 if [ "${1:-}" = --install ]; then
