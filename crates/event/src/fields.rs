@@ -75,9 +75,7 @@ pub(crate) fn moment_of(value: &Value) -> Option<Timestamp> {
     match value {
         Value::Number(number) => match number.as_i64() {
             Some(whole) => Some(Timestamp::from_number(whole)),
-            // Fractions of a second.
-            #[expect(clippy::cast_possible_truncation, reason = "saturates, then is clamped")]
-            None => number.as_f64().map(|float| Timestamp::from_millis((float * 1000.0) as i64)),
+            None => number.as_f64().map(Timestamp::from_fraction),
         },
         Value::String(text) => Timestamp::from_rfc3339(text.trim())
             .or_else(|| text.trim().parse().ok().map(Timestamp::from_number)),

@@ -39,6 +39,15 @@ impl Timestamp {
         }
     }
 
+    /// As [`Timestamp::from_number`], for a number with a fraction.
+    pub fn from_fraction(number: f64) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "10^11 is exact in 53 bits")]
+        let in_millis = number.abs() >= MILLISECONDS_FROM as f64;
+        #[expect(clippy::cast_possible_truncation, reason = "saturates, then is clamped")]
+        let millis = if in_millis { number as i64 } else { (number * 1000.0) as i64 };
+        Self::from_millis(millis)
+    }
+
     /// RFC 3339 with any offset; `None` for anything else.
     pub fn from_rfc3339(text: &str) -> Option<Self> {
         let parsed = OffsetDateTime::parse(text, &Rfc3339).ok()?;

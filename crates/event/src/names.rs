@@ -117,7 +117,8 @@ impl EventType {
     /// never an error (CONTRACT.md section 2), so this cannot fail.
     pub fn given(text: &str) -> Self {
         let kept: String = text.chars().filter(|c| !c.is_control()).take(LONGEST_TYPE).collect();
-        Self(kept.into())
+        // CloudEvents wants a type, and a routing key its second part.
+        Self(if kept.trim().is_empty() { "unknown".into() } else { kept.into() })
     }
 }
 

@@ -108,7 +108,9 @@ impl PersonalKeys {
             Value::Object(fields) => {
                 fields.retain(|key, _| !self.names_a_person(&folded(key), person));
                 for (key, inner) in fields.iter_mut() {
-                    self.redact_inside(inner, PERSONS.contains(&folded(key).as_str()));
+                    // What stands deeper inside a person is still about them.
+                    let person = person || PERSONS.contains(&folded(key).as_str());
+                    self.redact_inside(inner, person);
                 }
             }
             Value::Array(items) => {
