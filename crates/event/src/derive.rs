@@ -101,15 +101,15 @@ pub fn host_of(text: &str) -> Option<String> {
     if text.len() > LONGEST_URL || text.chars().any(char::is_control) {
         return None;
     }
-    let url = match Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https" | "android-app" | "ios-app") => url,
-        Ok(_) => return None,
+    let url = Url::parse(text).or_else(|error| match error {
         // A bare name must look like one: a word without a dot is no host on the internet.
-        Err(url::ParseError::RelativeUrlWithoutBase) if text.contains('.') => {
-            Url::parse(&format!("https://{text}")).ok()?
+        url::ParseError::RelativeUrlWithoutBase if text.contains('.') => {
+            Url::parse(&format!("https://{text}"))
         }
-        Err(_) => return None,
-    };
+        other => Err(other),
+    });
+    let known = |url: &Url| matches!(url.scheme(), "http" | "https" | "android-app" | "ios-app");
+    let url = url.ok().filter(known)?;
     let host = url.host_str()?.trim_end_matches('.').to_ascii_lowercase();
     let host = host.strip_prefix("www.").unwrap_or(&host);
     (!host.is_empty() && host.len() <= 253).then(|| host.to_owned())

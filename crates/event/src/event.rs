@@ -138,6 +138,7 @@ pub struct LinkFields {
 }
 
 /// Tells a field that is null from one that is not there.
+#[expect(clippy::option_option, reason = "absent, refused and given are three things")]
 fn present<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<String>>, D::Error> {

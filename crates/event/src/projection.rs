@@ -28,7 +28,7 @@ pub struct Stamped<T> {
 type Field<T> = Option<Stamped<T>>;
 
 /// Keeps the later of the two.
-fn later<T: Clone>(mine: &mut Field<T>, theirs: &Field<T>) {
+fn later<T: Clone>(mine: &mut Field<T>, theirs: Option<&Stamped<T>>) {
     let Some(other) = theirs else { return };
     if mine.as_ref().is_none_or(|held| held.stamp < other.stamp) {
         *mine = Some(other.clone());
@@ -91,12 +91,12 @@ impl LinkState {
 
     /// Takes what the other knows better. Commutes, associates, and repeating it changes nothing.
     pub fn merge(&mut self, other: &Self) {
-        later(&mut self.title, &other.title);
-        later(&mut self.url, &other.url);
-        later(&mut self.kind, &other.kind);
-        later(&mut self.position, &other.position);
-        later(&mut self.enabled, &other.enabled);
-        later(&mut self.thumbnail, &other.thumbnail);
+        later(&mut self.title, other.title.as_ref());
+        later(&mut self.url, other.url.as_ref());
+        later(&mut self.kind, other.kind.as_ref());
+        later(&mut self.position, other.position.as_ref());
+        later(&mut self.enabled, other.enabled.as_ref());
+        later(&mut self.thumbnail, other.thumbnail.as_ref());
         // The earliest deletion: nothing revives it, so the first one is when it went.
         self.deleted = match (self.deleted.take(), other.deleted.clone()) {
             (Some(mine), Some(theirs)) => Some(mine.min(theirs)),
@@ -140,11 +140,11 @@ impl ProfileState {
 
     /// Takes what the other knows better.
     pub fn merge(&mut self, other: &Self) {
-        later(&mut self.username, &other.username);
-        later(&mut self.display_name, &other.display_name);
-        later(&mut self.bio, &other.bio);
-        later(&mut self.avatar_url, &other.avatar_url);
-        later(&mut self.theme, &other.theme);
+        later(&mut self.username, other.username.as_ref());
+        later(&mut self.display_name, other.display_name.as_ref());
+        later(&mut self.bio, other.bio.as_ref());
+        later(&mut self.avatar_url, other.avatar_url.as_ref());
+        later(&mut self.theme, other.theme.as_ref());
     }
 
     /// Whether no event has told anything.

@@ -65,13 +65,12 @@ impl Period {
             Some(day) => day.first_hour(),
             None => Timestamp::from_rfc3339(from).ok_or_else(|| wrong("from"))?.hour(),
         };
-        let end = match Day::from_iso(to) {
-            Some(day) => day.plus(1).first_hour(),
-            None => {
-                let moment = Timestamp::from_rfc3339(to).ok_or_else(|| wrong("to"))?;
-                let whole = moment.hour().start() == moment;
-                Hour(moment.hour().0 + i64::from(!whole))
-            }
+        let end = if let Some(day) = Day::from_iso(to) {
+            day.plus(1).first_hour()
+        } else {
+            let moment = Timestamp::from_rfc3339(to).ok_or_else(|| wrong("to"))?;
+            let whole = moment.hour().start() == moment;
+            Hour(moment.hour().0 + i64::from(!whole))
         };
         if end <= start {
             return Err(PeriodError {

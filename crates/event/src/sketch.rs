@@ -105,7 +105,8 @@ mod tests {
             for day in 0..5_u64 {
                 merged.merge(&filled(empty.clone(), day * 10_000..day * 10_000 + 20_000));
             }
-            let off = (merged.count() as f64 / 60_000.0 - 1.0).abs();
+            let counted = u32::try_from(merged.count()).unwrap();
+            let off = (f64::from(counted) / 60_000.0 - 1.0).abs();
             assert!(off < tolerance, "{off}");
         }
     }
