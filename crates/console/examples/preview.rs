@@ -1,0 +1,181 @@
+//! The dashboard over a canned month, to look at while working on it: `cargo run -p treehook-console
+//! --example preview -- 127.0.0.1:9191 [token]`.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use treehook_console::{
+    Access, BrokerState, Console, DatabaseState, Limits, OutboxDepth, PipelineStatus, QueueDepth,
+    router,
+};
+use treehook_event::{
+    AudienceCount, Dimension, HourCount, Identity, Key, LinkId, LinkState, LinkTotal, Milestone,
+    MilestoneRow, ProfileId, ProfileState, ProfileSummary, Sketch, SourceName, Stamp, Stamped,
+    Timestamp, VisitorId,
+};
+
+#[path = "../tests/it/fixture.rs"]
+mod fixture;
+use fixture::Fixture;
+
+fn now() -> Timestamp {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the fields of a projection are options")]
+fn stamped<T>(value: T) -> Option<Stamped<T>> {
+    Some(Stamped { value, stamp: Stamp { at: now(), by: Identity::given("evt") } })
+}
+
+fn profile(id: &str, name: &str) -> ProfileSummary {
+    let state = ProfileState { display_name: stamped(name.to_owned()), ..ProfileState::default() };
+    ProfileSummary { profile_id: ProfileId::trusted(id), state }
+}
+
+fn crowd(mut sketch: Sketch, people: u64) -> Sketch {
+    (0..people).for_each(|n| sketch.add(VisitorId(n.wrapping_mul(0x9e37_79b9_7f4a_7c15))));
+    sketch
+}
+
+/// Busy evenings, quiet nights, a good week in the middle.
+fn hours() -> Vec<HourCount> {
+    let last = now().hour();
+    (0..24 * 90)
+        .map(|back| {
+            let hour = treehook_event::Hour(last.0 - back);
+            let of_day = hour.0.rem_euclid(24);
+            let evening = u64::try_from(14 - (of_day - 19).abs().min(12)).unwrap_or(0);
+            let bump = if (24 * 12..24 * 19).contains(&back) { 3 } else { 1 };
+            let wobble = u64::try_from((hour.0 * 7919).rem_euclid(9)).unwrap_or(0);
+            let views = (evening * 4 + wobble * 3) * bump;
+            HourCount { hour, views, clicks: views * (30 + wobble) / 100 }
+        })
+        .rev()
+        .collect()
+}
+
+fn links() -> Vec<LinkTotal> {
+    [
+        ("My shop: prints & stickers", "https://shop.example.com/prints", "commerce", 4210),
+        ("New single: \"Harbour Lights\"", "https://music.example.org/harbour", "music", 2984),
+        ("<img src=x onerror=alert(1)>", "javascript:alert(1)", "classic", 1203),
+        ("Video essay", "https://www.video.example/watch?v=1", "video", 988),
+        ("Book a lesson", "https://calendar.example/ada", "scheduling", 412),
+        (
+            "A title that goes on and on, because nobody told its author that a hundred and fifty \
+          characters are rather a lot for a link",
+            "https://blog.example/post",
+            "classic",
+            207,
+        ),
+        ("Last year's tour", "https://tickets.example/2025", "classic", 31),
+    ]
+    .into_iter()
+    .map(|(title, url, kind, clicks)| LinkTotal {
+        link_id: LinkId::trusted(title),
+        clicks,
+        state: LinkState {
+            title: stamped(title.to_owned()),
+            url: stamped(Some(url.to_owned())),
+            kind: stamped(kind.to_owned()),
+            deleted: (clicks == 31).then(|| Stamp { at: now(), by: Identity::given("gone") }),
+            ..LinkState::default()
+        },
+    })
+    .collect()
+}
+
+fn audience() -> Vec<AudienceCount> {
+    use Dimension::{Country, Device, Referrer};
+    let rows = [
+        (
+            Country,
+            &[
+                ("DE", 3800),
+                ("US", 2900),
+                ("GB", 1200),
+                ("FR", 800),
+                ("JP", 400),
+                ("BR", 300),
+                ("unknown", 635),
+            ][..],
+        ),
+        (
+            Referrer,
+            &[
+                ("instagram.com", 5100),
+                ("direct", 2400),
+                ("tiktok.com", 1500),
+                ("t.co", 600),
+                ("unknown", 435),
+            ],
+        ),
+        (Device, &[("mobile", 7600), ("desktop", 1900), ("tablet", 400), ("unknown", 135)]),
+    ];
+    rows.into_iter()
+        .flat_map(|(dimension, values)| {
+            values.iter().map(move |(value, clicks)| AudienceCount {
+                dimension,
+                value: (*value).to_owned(),
+                clicks: *clicks,
+            })
+        })
+        .collect()
+}
+
+fn milestones() -> Vec<MilestoneRow> {
+    [(10_000, "clicks"), (25_000, "views"), (5_000, "clicks")]
+        .into_iter()
+        .enumerate()
+        .map(|(n, (threshold, metric))| MilestoneRow {
+            key: Key::of(&SourceName::trusted("preview"), &Identity::given(&n.to_string())),
+            milestone: Milestone {
+                profile_id: ProfileId::trusted("ada"),
+                link_id: None,
+                metric: Some(metric.to_owned()),
+                threshold: Some(threshold),
+                value: None,
+            },
+            at: now().plus_millis(-86_400_000 * 9 * i64::try_from(n + 1).unwrap_or(1)),
+        })
+        .collect()
+}
+
+fn status() -> PipelineStatus {
+    PipelineStatus {
+        accepted: Some(48_211),
+        applied: Some(48_190),
+        duplicates: Some(512),
+        dead: Some(3),
+        outbox: Some(OutboxDepth { events: 21, bytes: 15_320, oldest_seconds: Some(4.2) }),
+        queue: Some(QueueDepth::Messages(2)),
+        lag_seconds: Some(0.41),
+        broker: BrokerState::Up,
+        database: DatabaseState::Up,
+    }
+}
+
+#[tokio::main]
+async fn main() -> std::io::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:9191".to_owned());
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    let access = Access::of(arguments.next().as_deref(), listener.local_addr()?)
+        .map_err(std::io::Error::other)?;
+    let links = links();
+    let store = Fixture {
+        profiles: vec![profile("ada", "Ada Example"), profile("grace", "Grace & the Compilers")],
+        hours: hours(),
+        link_visitors: links
+            .iter()
+            .map(|link| (link.link_id.clone(), crowd(Sketch::for_link(), link.clicks * 7 / 10)))
+            .collect(),
+        links,
+        visitors: Some(crowd(Sketch::for_profile(), 18_400)),
+        audience: audience(),
+        milestones: milestones(),
+        ..Fixture::default()
+    };
+    let console = Console::new(store, access, Limits::default(), now, || async { status() });
+    axum::serve(listener, router(console)).await
+}

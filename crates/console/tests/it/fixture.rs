@@ -1,0 +1,130 @@
+//! A store of canned rows: the read queries answer with them, whatever writes is refused.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use treehook_event::{
+    AudienceCount, Day, DeadFilter, DeadLetter, Difference, Event, EventStore, Failure, Hour,
+    HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId, ProfileSummary,
+    Recorded, Sketch, Tally, Timestamp,
+};
+
+/// The rows, the same for every profile.
+#[derive(Default)]
+pub(crate) struct Fixture {
+    pub(crate) profiles: Vec<ProfileSummary>,
+    pub(crate) hours: Vec<HourCount>,
+    pub(crate) links: Vec<LinkTotal>,
+    pub(crate) visitors: Option<Sketch>,
+    pub(crate) link_visitors: Vec<(LinkId, Sketch)>,
+    pub(crate) audience: Vec<AudienceCount>,
+    pub(crate) milestones: Vec<MilestoneRow>,
+    /// What every query answers instead of rows.
+    pub(crate) failure: Option<Failure>,
+    /// Never answer at all.
+    pub(crate) stalled: bool,
+    /// How many queries came.
+    pub(crate) queries: Arc<AtomicUsize>,
+}
+
+impl Fixture {
+    async fn answer<T>(&self, rows: impl FnOnce() -> T) -> Result<T, Failure> {
+        self.queries.fetch_add(1, Ordering::Relaxed);
+        if self.stalled {
+            std::future::pending::<()>().await;
+        }
+        match &self.failure {
+            Some(failure) => Err(failure.clone()),
+            None => Ok(rows()),
+        }
+    }
+}
+
+fn read_only<T>() -> Result<T, Failure> {
+    Err(Failure::fatal("read_only", "the console writes nothing"))
+}
+
+impl EventStore for Fixture {
+    async fn record(&self, _: &[Event], _: Timestamp) -> Result<Recorded, Failure> {
+        read_only()
+    }
+
+    async fn bury(&self, _: &[DeadLetter]) -> Result<(), Failure> {
+        read_only()
+    }
+
+    async fn ping(&self) -> Result<(), Failure> {
+        self.answer(|| ()).await
+    }
+
+    async fn maintain(&self, _: Timestamp, _: u32) -> Result<Maintained, Failure> {
+        read_only()
+    }
+
+    async fn dead_letters(&self, _: &DeadFilter) -> Result<Vec<DeadLetter>, Failure> {
+        self.answer(Vec::new).await
+    }
+
+    async fn remove_dead_letters(&self, _: &[(Key, u32)]) -> Result<u64, Failure> {
+        read_only()
+    }
+
+    async fn tally(&self) -> Result<Tally, Failure> {
+        self.answer(Tally::default).await
+    }
+
+    async fn profiles(
+        &self,
+        after: Option<&ProfileId>,
+        limit: u32,
+    ) -> Result<Vec<ProfileSummary>, Failure> {
+        let beyond = |row: &&ProfileSummary| after.is_none_or(|after| row.profile_id > *after);
+        let rows = self.profiles.iter().filter(beyond).take(limit as usize);
+        self.answer(|| rows.cloned().collect()).await
+    }
+
+    async fn profile(&self, profile: &ProfileId) -> Result<Option<ProfileSummary>, Failure> {
+        let found = self.profiles.iter().find(|row| row.profile_id == *profile);
+        self.answer(|| found.cloned()).await
+    }
+
+    async fn hours(&self, _: &ProfileId, from: Hour, to: Hour) -> Result<Vec<HourCount>, Failure> {
+        let within = self.hours.iter().filter(|count| count.hour >= from && count.hour < to);
+        self.answer(|| within.copied().collect()).await
+    }
+
+    async fn link_totals(
+        &self,
+        _: &ProfileId,
+        _: Hour,
+        _: Hour,
+    ) -> Result<Vec<LinkTotal>, Failure> {
+        self.answer(|| self.links.clone()).await
+    }
+
+    async fn profile_visitors(&self, _: &ProfileId, _: Day, _: Day) -> Result<Sketch, Failure> {
+        self.answer(|| self.visitors.clone().unwrap_or_else(Sketch::for_profile)).await
+    }
+
+    async fn link_visitors(
+        &self,
+        _: &ProfileId,
+        _: Day,
+        _: Day,
+    ) -> Result<Vec<(LinkId, Sketch)>, Failure> {
+        self.answer(|| self.link_visitors.clone()).await
+    }
+
+    async fn audience(&self, _: &ProfileId, _: Day, _: Day) -> Result<Vec<AudienceCount>, Failure> {
+        self.answer(|| self.audience.clone()).await
+    }
+
+    async fn milestones(&self, _: &ProfileId, limit: u32) -> Result<Vec<MilestoneRow>, Failure> {
+        let rows = self.milestones.iter().take(limit as usize);
+        self.answer(|| rows.cloned().collect()).await
+    }
+
+    async fn verify(&self, _: bool) -> Result<Vec<Difference>, Failure> {
+        read_only()
+    }
+}

@@ -1,0 +1,8 @@
+//! The console as its clients see it: requests in, answers out, over a store of canned rows.
+
+mod answers;
+mod doors;
+mod fixture;
+mod pages;
+mod refusals;
+mod small;
