@@ -211,3 +211,16 @@ async fn a_report_is_json() {
     assert_eq!(json["by_status"]["202"], 3);
     assert!(json["latency_micros"]["p99"].is_u64());
 }
+
+#[tokio::test]
+async fn a_load_can_run_in_a_task_of_its_own() {
+    let server = Server::start(|_, _| Answer::Status(202)).await;
+    let load = load(&server.url(), Scheme::linktree());
+    let started = Timestamp::from_seconds(NOW);
+    let task = tokio::spawn(async move {
+        let mut traffic = Traffic::new(plan(20), started).unwrap();
+        let (progress, _) = watch::channel(Progress::default());
+        load.run(&mut traffic, &|| started, &CancellationToken::new(), &progress).await
+    });
+    assert_eq!(task.await.unwrap().unwrap().accepted_events, 20);
+}
