@@ -1,0 +1,171 @@
+//! Taking events from the queue: in order, each once until it is settled or handed back.
+
+use std::time::Duration;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{query, query_as};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tracing::warn;
+use treehook_event::{Consumer, Delivery, Event, Failure, Timestamp, decode_batch};
+
+use crate::classify::failure;
+use crate::queue::Queue;
+use crate::rows::read;
+
+/// How soon an event is seen that another process published; our own are seen at once.
+const POLL: Duration = Duration::from_millis(250);
+/// How often an idle consumer asks whether the file is worth shrinking.
+const SHRINK_EVERY: Duration = Duration::from_mins(1);
+/// Encoded bytes taken at once, beyond the first row: bounds what a turn holds in memory.
+const RECEIVE_BYTES_MAX: i64 = 8 << 20;
+
+/// What settles a delivery of the queue.
+#[derive(Debug)]
+pub struct Receipt(i64);
+
+/// Takes from one queue.
+#[derive(Debug)]
+pub struct QueueConsumer {
+    queue: Queue,
+    /// The last row that was handed out. What is settled is deleted, so everything up to here is
+    /// either gone or in somebody's hand.
+    cursor: i64,
+    published: watch::Receiver<()>,
+    shrink_at: Instant,
+}
+
+impl QueueConsumer {
+    pub(crate) fn new(queue: Queue, published: watch::Receiver<()>) -> Self {
+        Self { queue, cursor: 0, published, shrink_at: Instant::now() + SHRINK_EVERY }
+    }
+
+    /// What is there now.
+    async fn look(&mut self, limit: usize) -> Result<Vec<Delivery<Receipt>>, Failure> {
+        let readers = self.queue.database.readers();
+        // Sizes first, so that no payload is read that would not be taken.
+        let sizes: Vec<(i64, i64, i64)> =
+            query_as("select id, events, bytes from batches where id > ?1 order by id limit ?2")
+                .bind(self.cursor)
+                .bind(i64::try_from(limit.max(1)).unwrap_or(i64::MAX))
+                .fetch_all(readers)
+                .await
+                .map_err(failure)?;
+        let Some(last) = last_within(&sizes, limit) else { return Ok(Vec::new()) };
+        let rows = query(
+            "select id, created_at, payload from batches where id > ?1 and id <= ?2 order by id",
+        )
+        .bind(self.cursor)
+        .bind(last)
+        .fetch_all(readers)
+        .await
+        .map_err(failure)?;
+        let deliveries = rows.iter().map(delivery).collect::<Result<_, Failure>>()?;
+        // Nothing is awaited from here on: a receive that is dropped has not taken anything.
+        self.cursor = last;
+        Ok(deliveries)
+    }
+
+    /// Once in a while, and only while there is nothing else to do.
+    async fn shrink(&mut self) {
+        if Instant::now() < self.shrink_at {
+            return;
+        }
+        self.shrink_at = Instant::now() + SHRINK_EVERY;
+        if let Err(error) = self.queue.shrink().await {
+            warn!(reason = error.cause().reason, "the queue's file keeps its size: {error}");
+        }
+    }
+}
+
+impl Consumer for QueueConsumer {
+    type Receipt = Receipt;
+
+    async fn receive(
+        &mut self,
+        limit: usize,
+        wait: Duration,
+    ) -> Result<Vec<Delivery<Receipt>>, Failure> {
+        let started = Instant::now();
+        loop {
+            // Before the look: what is published after it must wake us.
+            self.published.mark_unchanged();
+            let deliveries = self.look(limit).await?;
+            let left = wait.saturating_sub(started.elapsed());
+            if !deliveries.is_empty() || left.is_zero() {
+                return Ok(deliveries);
+            }
+            self.shrink().await;
+            // Woken or timed out, the next step is another look. The sender lives in our queue.
+            drop(timeout(POLL.min(left), self.published.changed()).await);
+        }
+    }
+
+    async fn settle(&mut self, receipts: Vec<Receipt>) -> Result<(), Failure> {
+        if receipts.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<i64> = receipts.into_iter().map(|Receipt(id)| id).collect();
+        // One statement whatever their number, and so one transaction.
+        query("delete from batches where id in (select value from json_each(?1))")
+            .bind(serde_json::Value::from(ids).to_string())
+            .execute(self.queue.database.writer())
+            .await
+            .map_err(failure)?;
+        Ok(())
+    }
+
+    async fn release(&mut self) {
+        self.cursor = 0;
+    }
+}
+
+/// The last row of those that together stay within the limits; the first one always does.
+fn last_within(sizes: &[(i64, i64, i64)], limit: usize) -> Option<i64> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let (mut events, mut bytes, mut last) = (0_i64, 0_i64, None);
+    for (id, row_events, row_bytes) in sizes {
+        events = events.saturating_add(*row_events);
+        bytes = bytes.saturating_add(*row_bytes);
+        if last.is_some() && (events > limit || bytes > RECEIVE_BYTES_MAX) {
+            break;
+        }
+        last = Some(*id);
+    }
+    last
+}
+
+fn delivery(row: &SqliteRow) -> Result<Delivery<Receipt>, Failure> {
+    let payload: &[u8] = read(row, "payload")?;
+    let unreadable = |why: &str| -> Result<Vec<Event>, Failure> {
+        let stored_at = Timestamp::from_millis(read(row, "created_at")?);
+        Ok(vec![Event::unreadable(payload, why, stored_at)])
+    };
+    let events = match decode_batch(payload) {
+        Ok(events) if events.is_empty() => unreadable("it holds no event")?,
+        Ok(events) => events,
+        Err(error) => unreadable(&error.0)?,
+    };
+    Ok(Delivery { receipt: Receipt(read(row, "id")?), events })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_taken_while_they_fit_and_the_first_one_always() {
+        let mib = 1 << 20;
+        for (sizes, limit, last) in [
+            (vec![], 10, None),
+            (vec![(7, 50, 1)], 10, Some(7)),
+            (vec![(7, 5, 1), (8, 5, 1), (9, 1, 1)], 10, Some(8)),
+            (vec![(7, 5, 1), (8, 6, 1), (9, 1, 1)], 10, Some(7)),
+            (vec![(7, 1, 5 * mib), (8, 1, 3 * mib), (9, 1, 1)], 10, Some(8)),
+            (vec![(7, 1, 20 * mib), (8, 1, 1)], 10, Some(7)),
+            (vec![(7, 1, 1)], 0, Some(7)),
+        ] {
+            assert_eq!(last_within(&sizes, limit), last, "{sizes:?}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! One database file: how it is opened, its single writer and its few readers.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions as _, Connection as _, Sqlite, SqlitePool, Transaction};
+use tokio::time::Instant;
+use treehook_event::Failure;
+
+use crate::classify::{failure, is_busy, migration, opening, unopenable};
+
+/// How long to stand in line behind another process that is creating the same file.
+const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a statement waits for another process's transaction: longer than any step of `verify`
+/// and `maintain` holds one.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait for a connection of ours: the one in front may wait for the lock itself.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Pages in the log before they are moved into the database file: 8 MiB.
+const CHECKPOINT_PAGES: &str = "2000";
+/// What the log is cut back to once a long reader or a large transaction has let it grow, in bytes.
+const LOG_BYTES_MAX: &str = "16777216";
+/// Rows per index that are sampled for the query planner: what SQLite's manual recommends.
+const ANALYSIS_ROWS: u32 = 400;
+
+/// What is particular to one file. Caches are bounded by the memory that a process may have.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    pub(crate) file: &'static str,
+    pub(crate) auto_vacuum: SqliteAutoVacuum,
+    pub(crate) writer_cache_kib: u32,
+    pub(crate) readers: u32,
+    pub(crate) reader_cache_kib: u32,
+}
+
+/// A database file that is open.
+#[derive(Debug, Clone)]
+pub(crate) struct Database {
+    path: PathBuf,
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl Database {
+    /// Opens the file in `directory`, and creates what is missing.
+    pub(crate) async fn open(directory: &Path, shape: &Shape) -> Result<Self, Failure> {
+        let mut builder = tokio::fs::DirBuilder::new();
+        builder.recursive(true);
+        // What is in it is nobody else's business.
+        #[cfg(unix)]
+        builder.mode(0o700);
+        let created = builder.create(directory).await;
+        created.map_err(|error| unopenable(directory, &error.to_string()))?;
+        let path = directory.join(shape.file);
+        prepare(&path, shape).await?;
+        Ok(Self::connect(path, shape))
+    }
+
+    /// Opens the file in `directory`, which must be there.
+    pub(crate) async fn open_existing(directory: &Path, shape: &Shape) -> Result<Self, Failure> {
+        let path = directory.join(shape.file);
+        match tokio::fs::try_exists(&path).await {
+            Ok(true) => Self::open(directory, shape).await,
+            Ok(false) => Err(Failure::fatal(
+                "no_database",
+                format!(
+                    "{}: there is no such file: nothing has run in this directory yet; start \
+                     `treehook serve`, or set TREEHOOK_DATA_DIR to the directory that it uses",
+                    path.display()
+                ),
+            )),
+            Err(error) => Err(unopenable(&path, &error.to_string())),
+        }
+    }
+
+    fn connect(path: PathBuf, shape: &Shape) -> Self {
+        // One writer, as in SQLite itself: ours stand in line here instead of spinning on its lock.
+        let writer = pool(options(&path, shape.writer_cache_kib), 1);
+        let readers = options(&path, shape.reader_cache_kib).pragma("query_only", "on");
+        let readers = pool(readers, shape.readers);
+        Self { path, writer, readers }
+    }
+
+    /// Brings the schema up to date.
+    pub(crate) async fn migrate(&self, migrator: &Migrator) -> Result<(), Failure> {
+        // The migrator takes no lock of its own with SQLite. Inside this transaction whoever comes
+        // second waits, and then finds everything applied.
+        let mut transaction = self.write().await?;
+        let applied = migrator.run_direct(None, &mut *transaction, false).await;
+        applied.map_err(|error| migration(error, &self.path))?;
+        transaction.commit().await.map_err(failure)
+    }
+
+    /// A transaction that may write, once nobody else does.
+    pub(crate) async fn write(&self) -> Result<Transaction<'static, Sqlite>, Failure> {
+        // `immediate`: a transaction that starts by reading cannot always be promoted.
+        self.writer.begin_with("begin immediate").await.map_err(failure)
+    }
+
+    /// A transaction that sees the file as it is at its first query, whatever is written meanwhile.
+    pub(crate) async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>, Failure> {
+        self.readers.begin().await.map_err(failure)
+    }
+
+    /// For single statements that write.
+    pub(crate) fn writer(&self) -> &SqlitePool {
+        &self.writer
+    }
+
+    /// For single statements that read.
+    pub(crate) fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
+    /// Moves the log into the file and lets go of both.
+    pub(crate) async fn close(&self) {
+        self.readers.close().await;
+        // Last, since the last connection of all is the one that removes the log.
+        self.writer.close().await;
+    }
+}
+
+fn options(path: &Path, cache_kib: u32) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        // `normal`, as is usual beside a log, would let a power cut take what a 202 has promised.
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT)
+        .pragma("cache_size", format!("-{cache_kib}"))
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        .pragma("journal_size_limit", LOG_BYTES_MAX)
+        .analysis_limit(ANALYSIS_ROWS)
+        .disable_statement_logging()
+}
+
+fn pool(options: SqliteConnectOptions, connections: u32) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        // Connections hold prepared statements and a warm cache: they stay.
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        // When the disk is full SQLite rolls back by itself, and the driver goes on counting a
+        // transaction that it could not roll back a second time. Such a connection is replaced.
+        .before_acquire(|connection, _| {
+            let sound = !connection.is_in_transaction();
+            Box::pin(async move { Ok(sound) })
+        })
+        .connect_lazy_with(options)
+}
+
+/// Creates the file if need be and settles what the file itself remembers.
+async fn prepare(path: &Path, shape: &Shape) -> Result<(), Failure> {
+    let mut options = options(path, shape.reader_cache_kib)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal);
+    // Only while the file is empty: later it has no effect but a write.
+    if tokio::fs::metadata(path).await.map_or(true, |metadata| metadata.len() == 0) {
+        options = options.auto_vacuum(shape.auto_vacuum);
+    }
+    let patience = Instant::now() + OPEN_PATIENCE;
+    loop {
+        match options.connect().await {
+            Ok(connection) => {
+                return connection.close().await.map_err(|error| opening(error, path));
+            }
+            // SQLite does not wait by itself when a file changes to the log's mode.
+            Err(error) if is_busy(&error) && Instant::now() < patience => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Err(error) => return Err(opening(error, path)),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The queue: what workers drain in embedded mode, and the receiver's outbox.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::SqliteAutoVacuum;
+use sqlx::{query, query_as, query_scalar};
+use tokio::sync::watch;
+use treehook_event::{Accepted, Event, Failure, Publisher, Timestamp, encode_batch};
+
+use crate::classify::failure;
+use crate::consumer::QueueConsumer;
+use crate::database::{Database, Shape};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite/queue");
+
+const SHAPE: Shape = Shape {
+    file: "queue.db",
+    // Deleted rows leave pages that the next ones reuse, so the file never outgrows the limit by
+    // much; and it is given back whole when the queue runs empty ([`Queue::shrink`]), which is
+    // cheaper than to keep account of every page's owner.
+    auto_vacuum: SqliteAutoVacuum::None,
+    writer_cache_kib: 2048,
+    readers: 1,
+    reader_cache_kib: 1024,
+};
+
+/// Free pages from which on the file is worth shrinking: 16 MiB.
+const FREE_PAGES_MAX: i64 = 4096;
+/// Live bytes up to which it is cheap: shrinking copies what is live.
+const SHRINK_BYTES_MAX: u64 = 1 << 20;
+
+/// What bounds a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// Bytes of encoded events, at most.
+    pub max_bytes: u64,
+}
+
+impl Default for QueueLimits {
+    /// 10 GiB: days of an outage for most, and a disk that most have.
+    fn default() -> Self {
+        Self { max_bytes: 10 << 30 }
+    }
+}
+
+/// What is in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Depth {
+    /// Events that are not settled.
+    pub events: u64,
+    /// Their encoded bytes.
+    pub bytes: u64,
+    /// When the oldest of them was published.
+    pub oldest: Option<Timestamp>,
+}
+
+/// A durable queue in one file. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    pub(crate) database: Database,
+    max_bytes: i64,
+    published: Arc<watch::Sender<()>>,
+}
+
+impl Queue {
+    /// Opens the queue in a directory, and creates what is missing.
+    pub async fn open(directory: &Path, limits: QueueLimits) -> Result<Self, Failure> {
+        Self::ready(Database::open(directory, &SHAPE).await?, limits).await
+    }
+
+    /// Opens the queue that a directory holds; fatal when it holds none.
+    pub async fn open_existing(directory: &Path, limits: QueueLimits) -> Result<Self, Failure> {
+        Self::ready(Database::open_existing(directory, &SHAPE).await?, limits).await
+    }
+
+    async fn ready(database: Database, limits: QueueLimits) -> Result<Self, Failure> {
+        database.migrate(&MIGRATIONS).await?;
+        let max_bytes = i64::try_from(limits.max_bytes).unwrap_or(i64::MAX);
+        Ok(Self { database, max_bytes, published: Arc::new(watch::Sender::new(())) })
+    }
+
+    /// A consumer that starts at the oldest event.
+    pub fn consumer(&self) -> QueueConsumer {
+        QueueConsumer::new(self.clone(), self.published.subscribe())
+    }
+
+    /// What is in the queue, whichever process put it there.
+    pub async fn depth(&self) -> Result<Depth, Failure> {
+        let (events, bytes, oldest): (i64, i64, Option<i64>) = query_as(
+            "select events, bytes, (select created_at from batches order by id limit 1) from totals",
+        )
+        .fetch_one(self.database.readers())
+        .await
+        .map_err(failure)?;
+        Ok(Depth {
+            events: u64::try_from(events).unwrap_or(0),
+            bytes: u64::try_from(bytes).unwrap_or(0),
+            oldest: oldest.map(Timestamp::from_millis),
+        })
+    }
+
+    /// Gives the file's room back to the disk, if there is much of it and nearly nothing in it.
+    pub(crate) async fn shrink(&self) -> Result<(), Failure> {
+        let free: i64 = query_scalar("select freelist_count from pragma_freelist_count")
+            .fetch_one(self.database.readers())
+            .await
+            .map_err(failure)?;
+        if free < FREE_PAGES_MAX || self.depth().await?.bytes > SHRINK_BYTES_MAX {
+            return Ok(());
+        }
+        query("vacuum").execute(self.database.writer()).await.map_err(failure)?;
+        // The file itself is cut when the log is moved into it.
+        query("pragma wal_checkpoint(truncate)")
+            .execute(self.database.writer())
+            .await
+            .map_err(failure)?;
+        Ok(())
+    }
+
+    /// Closes the file. Whoever still uses this queue or a clone gets a failure.
+    pub async fn close(&self) {
+        self.database.close().await;
+    }
+}
+
+impl Publisher for Queue {
+    async fn publish(&self, events: &[Event]) -> Result<Accepted, Failure> {
+        if events.is_empty() {
+            return Ok(Accepted::Queued);
+        }
+        let payload = encode_batch(events);
+        let bytes = size(payload.len());
+        // One statement is one transaction, and it is on disk when it returns.
+        let inserted = query(
+            "insert into batches (events, bytes, payload) \
+             select ?1, ?2, ?3 where (select bytes from totals) + ?2 <= ?4",
+        )
+        .bind(size(events.len()))
+        .bind(bytes)
+        .bind(payload)
+        .bind(self.max_bytes)
+        .execute(self.database.writer())
+        .await
+        .map_err(failure)?;
+        if inserted.rows_affected() == 0 {
+            return Err(Failure::transient(
+                "outbox_full",
+                format!("{bytes} more bytes would pass the limit of {}", self.max_bytes),
+            ));
+        }
+        self.published.send_replace(());
+        Ok(Accepted::Queued)
+    }
+}
+
+/// A length as SQLite counts.
+fn size(length: usize) -> i64 {
+    i64::try_from(length).expect("what is in memory is shorter than 2^63")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tempfile::TempDir;
+    use treehook_event::Consumer as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_emptied_queue_gives_its_room_back_and_goes_on_counting() {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("queue.db");
+        let queue = Queue::open(folder.path(), QueueLimits::default()).await.unwrap();
+        let mut consumer = queue.consumer();
+        let mebibyte = Event::unreadable(&vec![b'x'; 1 << 20], "large", Timestamp::default());
+        for _ in 0..20 {
+            queue.publish(std::slice::from_ref(&mebibyte)).await.unwrap();
+        }
+        queue.shrink().await.unwrap();
+        assert_eq!(queue.depth().await.unwrap().events, 20);
+        let mut received = 0;
+        while received < 20 {
+            let deliveries = consumer.receive(20, Duration::ZERO).await.unwrap();
+            received += deliveries.len();
+            consumer.settle(deliveries.into_iter().map(|d| d.receipt).collect()).await.unwrap();
+        }
+        assert!(std::fs::metadata(&file).unwrap().len() > 16 << 20);
+        queue.shrink().await.unwrap();
+        assert!(std::fs::metadata(&file).unwrap().len() < 1 << 20);
+
+        queue.publish(&[mebibyte]).await.unwrap();
+        assert_eq!(consumer.receive(20, Duration::ZERO).await.unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,84 @@
+//! Recording a batch: archive, dedupe and count in one transaction.
+
+use sqlx::{SqliteConnection, query};
+use treehook_event::{Event, Failure, LinkId, MilestoneRow, Recorded, Rollup, Timestamp, fold};
+
+use crate::bulk;
+use crate::classify::failure;
+use crate::database::Database;
+use crate::states::{LINKS, PROFILES};
+use crate::visitors::{LINK_VISITORS, PROFILE_VISITORS};
+use crate::{archive, counts};
+
+/// Archives and counts what is fresh.
+pub(crate) async fn record(
+    database: &Database,
+    events: &[Event],
+    now: Timestamp,
+) -> Result<Recorded, Failure> {
+    if events.is_empty() {
+        return Ok(Recorded::default());
+    }
+    let mut transaction = database.write().await?;
+    let fresh = archive::insert(&mut transaction, events, now).await?;
+    add(&mut transaction, &fold(fresh.iter().map(|position| &events[*position]))).await?;
+    let duplicates = (events.len() - fresh.len()) as u64;
+    let newest = fresh.iter().map(|position| events[*position].occurred_at).max();
+    tally(&mut transaction, fresh.len() as u64, duplicates, newest).await?;
+    transaction.commit().await.map_err(failure)?;
+    Ok(Recorded { fresh, duplicates })
+}
+
+/// Adds what the batch comes to.
+async fn add(connection: &mut SqliteConnection, rollup: &Rollup) -> Result<(), Failure> {
+    counts::add(connection, rollup).await?;
+    PROFILE_VISITORS.absorb(connection, &rollup.profile_visitors).await?;
+    LINK_VISITORS.absorb(connection, &rollup.link_visitors).await?;
+    LINKS.absorb(connection, &rollup.links).await?;
+    PROFILES.absorb(connection, &rollup.profiles).await?;
+    add_milestones(connection, &rollup.milestones).await
+}
+
+async fn add_milestones(
+    connection: &mut SqliteConnection,
+    milestones: &[MilestoneRow],
+) -> Result<(), Failure> {
+    bulk::execute(
+        connection,
+        "insert into milestones (key, profile_id, link_id, metric, threshold, value, at)",
+        // An event that comes again after the archive has forgotten it is no second milestone.
+        "on conflict (key) do nothing",
+        milestones,
+        |values, row| {
+            let milestone = &row.milestone;
+            values
+                .push_bind(row.key.0.to_vec())
+                .push_bind(milestone.profile_id.as_str())
+                .push_bind(milestone.link_id.as_ref().map(LinkId::as_str))
+                .push_bind(milestone.metric.as_deref())
+                .push_bind(milestone.threshold)
+                .push_bind(milestone.value)
+                .push_bind(row.at.as_millis());
+        },
+    )
+    .await
+}
+
+async fn tally(
+    connection: &mut SqliteConnection,
+    applied: u64,
+    duplicates: u64,
+    newest: Option<Timestamp>,
+) -> Result<(), Failure> {
+    query(
+        "update tally set applied = applied + ?1, duplicates = duplicates + ?2, \
+         newest_event = max(ifnull(newest_event, ?3), ifnull(?3, newest_event))",
+    )
+    .bind(applied.cast_signed())
+    .bind(duplicates.cast_signed())
+    .bind(newest.map(Timestamp::as_millis))
+    .execute(connection)
+    .await
+    .map_err(failure)?;
+    Ok(())
+}

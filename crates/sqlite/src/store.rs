@@ -1,0 +1,154 @@
+//! The store: archive, dedupe, rollups, projections, dead letters and reports in one file.
+
+use std::path::Path;
+
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::SqliteAutoVacuum;
+use treehook_event::{
+    AudienceCount, Day, DeadFilter, DeadLetter, Difference, Event, EventStore, Failure, Hour,
+    HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId, ProfileSummary,
+    Recorded, Sketch, Tally, Timestamp,
+};
+
+use crate::database::{Database, Shape};
+use crate::{dead, record, reports, retention, verify};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite/store");
+
+const SHAPE: Shape = Shape {
+    file: "store.db",
+    // So that a shortened retention gives its room back in small steps; a `vacuum` would copy the
+    // whole archive.
+    auto_vacuum: SqliteAutoVacuum::Incremental,
+    // The writer looks up random keys, the readers ranges.
+    writer_cache_kib: 16_384,
+    readers: 2,
+    reader_cache_kib: 4096,
+};
+
+/// The embedded store. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Store {
+    database: Database,
+}
+
+impl Store {
+    /// Opens the store in a directory, and creates what is missing but the schema.
+    pub async fn open(directory: &Path) -> Result<Self, Failure> {
+        Ok(Self { database: Database::open(directory, &SHAPE).await? })
+    }
+
+    /// Opens the store that a directory holds; fatal when it holds none.
+    pub async fn open_existing(directory: &Path) -> Result<Self, Failure> {
+        Ok(Self { database: Database::open_existing(directory, &SHAPE).await? })
+    }
+
+    /// Brings the schema up to date. Safe when several processes start at once.
+    pub async fn migrate(&self) -> Result<(), Failure> {
+        self.database.migrate(&MIGRATIONS).await
+    }
+
+    /// Closes the file. Whoever still uses this store or a clone gets a failure.
+    pub async fn close(&self) {
+        self.database.close().await;
+    }
+}
+
+impl EventStore for Store {
+    async fn record(&self, events: &[Event], now: Timestamp) -> Result<Recorded, Failure> {
+        record::record(&self.database, events, now).await
+    }
+
+    async fn bury(&self, letters: &[DeadLetter]) -> Result<(), Failure> {
+        dead::bury(&self.database, letters).await
+    }
+
+    async fn ping(&self) -> Result<(), Failure> {
+        reports::ping(&self.database).await
+    }
+
+    async fn maintain(&self, now: Timestamp, retention_days: u32) -> Result<Maintained, Failure> {
+        retention::maintain(&self.database, now, retention_days).await
+    }
+
+    async fn dead_letters(&self, filter: &DeadFilter) -> Result<Vec<DeadLetter>, Failure> {
+        dead::list(&self.database, filter).await
+    }
+
+    async fn remove_dead_letters(&self, letters: &[(Key, u32)]) -> Result<u64, Failure> {
+        dead::remove(&self.database, letters).await
+    }
+
+    async fn tally(&self) -> Result<Tally, Failure> {
+        reports::tally(&self.database).await
+    }
+
+    async fn profiles(
+        &self,
+        after: Option<&ProfileId>,
+        limit: u32,
+    ) -> Result<Vec<ProfileSummary>, Failure> {
+        reports::profiles(&self.database, after, limit).await
+    }
+
+    async fn profile(&self, profile: &ProfileId) -> Result<Option<ProfileSummary>, Failure> {
+        reports::profile(&self.database, profile).await
+    }
+
+    async fn hours(
+        &self,
+        profile: &ProfileId,
+        from: Hour,
+        to: Hour,
+    ) -> Result<Vec<HourCount>, Failure> {
+        reports::hours(&self.database, profile, from, to).await
+    }
+
+    async fn link_totals(
+        &self,
+        profile: &ProfileId,
+        from: Hour,
+        to: Hour,
+    ) -> Result<Vec<LinkTotal>, Failure> {
+        reports::link_totals(&self.database, profile, from, to).await
+    }
+
+    async fn profile_visitors(
+        &self,
+        profile: &ProfileId,
+        from: Day,
+        to: Day,
+    ) -> Result<Sketch, Failure> {
+        reports::profile_visitors(&self.database, profile, from, to).await
+    }
+
+    async fn link_visitors(
+        &self,
+        profile: &ProfileId,
+        from: Day,
+        to: Day,
+    ) -> Result<Vec<(LinkId, Sketch)>, Failure> {
+        reports::link_visitors(&self.database, profile, from, to).await
+    }
+
+    async fn audience(
+        &self,
+        profile: &ProfileId,
+        from: Day,
+        to: Day,
+    ) -> Result<Vec<AudienceCount>, Failure> {
+        reports::audience(&self.database, profile, from, to).await
+    }
+
+    async fn milestones(
+        &self,
+        profile: &ProfileId,
+        limit: u32,
+    ) -> Result<Vec<MilestoneRow>, Failure> {
+        reports::milestones(&self.database, profile, limit).await
+    }
+
+    async fn verify(&self, repair: bool) -> Result<Vec<Difference>, Failure> {
+        verify::verify(&self.database, repair).await
+    }
+}

@@ -1,0 +1,11 @@
+//! What is SQLite's own in queue and store; what every backend owes stands in the conformance suites.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests, which may unwrap like the tests themselves"
+)]
+
+mod queue;
+mod sample;
+mod store;
+mod verify;
