@@ -43,7 +43,9 @@ mod tests {
 
     #[test]
     fn delays_double_up_to_five_seconds() {
-        for (failures, millis) in [(0, 100), (1, 100), (2, 200), (5, 1600), (7, 5000), (u32::MAX, 5000)] {
+        for (failures, millis) in
+            [(0, 100), (1, 100), (2, 200), (5, 1600), (7, 5000), (u32::MAX, 5000)]
+        {
             assert_eq!(delay(failures), Duration::from_millis(millis), "{failures}");
         }
     }

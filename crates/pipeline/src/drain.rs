@@ -23,7 +23,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { batch: 1000, wait: Duration::from_secs(1), hold: Duration::from_secs(180) }
+        Self { batch: 1000, wait: Duration::from_secs(1), hold: Duration::from_mins(3) }
     }
 }
 

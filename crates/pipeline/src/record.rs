@@ -5,9 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use metrics::{counter, histogram};
 use tokio::time::Instant;
-use treehook_event::{
-    Body, DeadLetter, Event, EventStore, Failure, Handler, Recorded, Timestamp,
-};
+use treehook_event::{Body, DeadLetter, Event, EventStore, Failure, Handler, Recorded, Timestamp};
 
 use crate::Clock;
 

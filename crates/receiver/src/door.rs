@@ -33,7 +33,8 @@ pub struct DoorLimits {
     pub max_in_flight: usize,
     /// Longest wait for a whole body: a sender that drips bytes holds a place all the while.
     pub body_timeout: Duration,
-    /// Most bytes of bodies, and of the events made of them, held at once. At least `max_body`.
+    /// Most bytes of bodies, and of the events made of them, held at once. Raised to four times
+    /// `max_body` where it is less: as events a body of the limit may weigh that much.
     pub max_body_bytes_in_flight: usize,
 }
 
@@ -45,8 +46,9 @@ impl Default for DoorLimits {
             max_in_flight: 4096,
             body_timeout: Duration::from_secs(10),
             // 4,096 of the largest bodies would be a gibibyte; deliveries in practice are 1 to
-            // 20 KiB, and 64 MiB leaves a process of 150 MiB its other half.
-            max_body_bytes_in_flight: 64 * 1024 * 1024,
+            // 20 KiB. A publisher may hold copies, so that this counts twice in a process of
+            // 150 MiB.
+            max_body_bytes_in_flight: 32 * 1024 * 1024,
         }
     }
 }
@@ -71,9 +73,11 @@ pub(crate) struct Entrance<P> {
 impl<P: Publisher> Entrance<P> {
     pub(crate) fn new(door: Door<P>) -> Self {
         let permits = |limit: usize| Semaphore::new(limit.min(Semaphore::MAX_PERMITS));
+        let limits = &door.limits;
+        let bytes = limits.max_body_bytes_in_flight.max(limits.max_body.saturating_mul(4));
         Self {
-            in_flight: permits(door.limits.max_in_flight),
-            body_bytes: permits(door.limits.max_body_bytes_in_flight),
+            in_flight: permits(limits.max_in_flight),
+            body_bytes: permits(bytes),
             warned_at: AtomicI64::new(i64::MIN),
             door,
         }

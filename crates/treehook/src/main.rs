@@ -1,2 +1,91 @@
-//! Placeholder.
-fn main() {}
+//! treehook: verifies, accepts durably, dedupes, aggregates and replays webhook events of
+//! link-in-bio platforms. This is the roof: it knows every part and decides nothing.
+
+mod admin;
+mod cli;
+mod clock;
+mod commands;
+mod config;
+mod datadir;
+mod process;
+mod roles;
+mod store;
+mod telemetry;
+mod vitals;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use mimalloc::MiMalloc;
+use treehook_event::Failure;
+
+use crate::config::Mistakes;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// Why a command did not do what it was asked to.
+pub(crate) enum Trouble {
+    /// Wrong usage or configuration: exit code 2.
+    Usage(Mistakes),
+    /// It failed: exit code 1.
+    Failed(String),
+    /// It worked, and found what it was to look for, as differences: exit code 1, said already.
+    Found,
+}
+
+impl From<Mistakes> for Trouble {
+    fn from(mistakes: Mistakes) -> Self {
+        Self::Usage(mistakes)
+    }
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        let cause = failure.cause();
+        if cause.reason == "configuration" {
+            Self::Usage(Mistakes::one(cause.detail.clone()))
+        } else {
+            Self::Failed(cause.detail.clone())
+        }
+    }
+}
+
+impl From<std::io::Error> for Trouble {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<anyhow::Error> for Trouble {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(format!("{error:#}"))
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        return complain("another TLS provider is installed", 1);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&format!("the runtime did not start: {error}"), 1),
+    };
+    match runtime.block_on(commands::run(cli.command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Trouble::Found) => ExitCode::from(1),
+        Err(Trouble::Failed(text)) => complain(&text, 1),
+        Err(Trouble::Usage(mistakes)) => {
+            let lines: Vec<&str> = mistakes.iter().map(|mistake| mistake.0.as_str()).collect();
+            complain(&lines.join("\ntreehook: "), 2)
+        }
+    }
+}
+
+fn complain(text: &str, code: u8) -> ExitCode {
+    // Nobody is left to tell when stderr is gone.
+    drop(writeln!(std::io::stderr(), "treehook: {text}"));
+    ExitCode::from(code)
+}

@@ -115,17 +115,27 @@ async fn deliveries_above_the_limit_in_flight_are_asked_to_come_back() {
 
 #[tokio::test]
 async fn bytes_above_the_limit_in_flight_are_asked_to_come_back() {
-    let site = Site::with(|settings| settings.door.max_body_bytes_in_flight = 12_000);
+    // Four of the largest bodies fit, however little is asked for.
+    let site = Site::with(|settings| {
+        settings.door.max_body = 10_000;
+        settings.door.max_body_bytes_in_flight = 0;
+    });
     site.publisher.is(Mood::Hold);
-    let mut line = Line::open(site.address).await;
-    line.send(&linktree(click_of(9000)).bytes()).await;
-    site.publisher.holds(1).await;
+    let mut waiting = Vec::new();
+    for _ in 0..4 {
+        let mut line = Line::open(site.address).await;
+        line.send(&linktree(click_of(9000)).bytes()).await;
+        waiting.push(line);
+    }
+    site.publisher.holds(4).await;
     let answer = site.post(&linktree(click_of(9000))).await;
     assert_eq!((answer.status, answer.code().as_str()), (503, "not_accepting"));
     assert_eq!(answer.header("retry-after"), Some("1"));
 
     site.publisher.is(Mood::Queue);
-    assert_eq!(line.answer().await.status, 202);
+    for mut line in waiting {
+        assert_eq!(line.answer().await.status, 202);
+    }
     assert_eq!(site.post(&linktree(click_of(9000))).await.status, 202, "given back");
     // Small envelopes weigh more as events than as text.
     let batch = vec![r#"{"type":"a","timestamp":0,"data":{}}"#; 200].join(",");

@@ -1,0 +1,113 @@
+//! Rollups that are added up: clicks and views by hour, clicks by audience, and the milestones.
+
+use sqlx::PgConnection;
+use treehook_event::{LinkId, Rollup};
+
+use crate::columns::{bigint, date, hour_start, moment};
+
+/// Adds what a batch brings.
+pub(crate) async fn add(connection: &mut PgConnection, rollup: &Rollup) -> sqlx::Result<()> {
+    add_link_hours(connection, rollup).await?;
+    add_profile_hours(connection, rollup).await?;
+    add_audience(connection, rollup).await?;
+    add_milestones(connection, rollup).await
+}
+
+async fn add_link_hours(connection: &mut PgConnection, rollup: &Rollup) -> sqlx::Result<()> {
+    let rows = &rollup.link_hours;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into link_hours as t (profile_id, hour, link_id, clicks)
+         select profile_id, hour, link_id, clicks
+         from unnest($1::text[], $2::timestamptz[], $3::text[], $4::bigint[])
+             as n (profile_id, hour, link_id, clicks)
+         order by profile_id, hour, link_id
+         on conflict (profile_id, hour, link_id)
+         do update set clicks = t.clicks + excluded.clicks",
+    )
+    .bind(rows.keys().map(|(profile, _, _)| profile.as_str()).collect::<Vec<_>>())
+    .bind(rows.keys().map(|(_, _, hour)| hour_start(*hour)).collect::<Vec<_>>())
+    .bind(rows.keys().map(|(_, link, _)| link.as_str()).collect::<Vec<_>>())
+    .bind(rows.values().map(|clicks| bigint(*clicks)).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn add_profile_hours(connection: &mut PgConnection, rollup: &Rollup) -> sqlx::Result<()> {
+    let rows = &rollup.profile_hours;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into profile_hours as t (profile_id, hour, views, clicks)
+         select profile_id, hour, views, clicks
+         from unnest($1::text[], $2::timestamptz[], $3::bigint[], $4::bigint[])
+             as n (profile_id, hour, views, clicks)
+         order by profile_id, hour
+         on conflict (profile_id, hour)
+         do update set views = t.views + excluded.views, clicks = t.clicks + excluded.clicks",
+    )
+    .bind(rows.keys().map(|(profile, _)| profile.as_str()).collect::<Vec<_>>())
+    .bind(rows.keys().map(|(_, hour)| hour_start(*hour)).collect::<Vec<_>>())
+    .bind(rows.values().map(|counts| bigint(counts.views)).collect::<Vec<_>>())
+    .bind(rows.values().map(|counts| bigint(counts.clicks)).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn add_audience(connection: &mut PgConnection, rollup: &Rollup) -> sqlx::Result<()> {
+    let rows = &rollup.audience;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into audience as t (profile_id, day, dimension, value, clicks)
+         select profile_id, day, dimension, value, clicks
+         from unnest($1::text[], $2::date[], $3::text[], $4::text[], $5::bigint[])
+             as n (profile_id, day, dimension, value, clicks)
+         order by profile_id, day, dimension, value
+         on conflict (profile_id, day, dimension, value)
+         do update set clicks = t.clicks + excluded.clicks",
+    )
+    .bind(rows.keys().map(|(profile, ..)| profile.as_str()).collect::<Vec<_>>())
+    .bind(rows.keys().map(|(_, day, ..)| date(*day)).collect::<Vec<_>>())
+    .bind(rows.keys().map(|(_, _, dimension, _)| dimension.as_str()).collect::<Vec<_>>())
+    .bind(rows.keys().map(|(.., value)| value.as_str()).collect::<Vec<_>>())
+    .bind(rows.values().map(|clicks| bigint(*clicks)).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn add_milestones(connection: &mut PgConnection, rollup: &Rollup) -> sqlx::Result<()> {
+    let rows = &rollup.milestones;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into milestones (key, profile_id, link_id, metric, threshold, value, at)
+         select key, profile_id, link_id, metric, threshold, value, at
+         from unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[],
+             $7::timestamptz[]) as n (key, profile_id, link_id, metric, threshold, value, at)
+         order by key
+         on conflict do nothing",
+    )
+    .bind(rows.iter().map(|row| row.key.0).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.milestone.profile_id.as_str()).collect::<Vec<_>>())
+    .bind(
+        rows.iter()
+            .map(|row| row.milestone.link_id.as_ref().map(LinkId::as_str))
+            .collect::<Vec<_>>(),
+    )
+    .bind(rows.iter().map(|row| row.milestone.metric.as_deref()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.milestone.threshold).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.milestone.value).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| moment(row.at)).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! Rows that are merged rather than added to: visitors' sketches, and what links and profiles are now.
+
+use std::collections::{BTreeMap, HashSet};
+
+use sqlx::{FromRow, PgConnection};
+use time::Date;
+use treehook_event::{Day, LinkId, LinkState, ProfileId, ProfileState, Rollup, Sketch};
+
+use crate::classify::Unreadable;
+use crate::columns::{date, day};
+
+mod tables;
+pub(crate) use tables::{LINK_VISITORS, LINKS, PROFILE_VISITORS, PROFILES, Table};
+
+/// What such a row holds. Merging commutes, and repeating it changes nothing.
+pub(crate) trait Kept: Clone + Send + Sync {
+    /// As bytes, whatever the column's type.
+    fn to_stored(&self) -> Vec<u8>;
+    /// Read back; none when the bytes are not ours.
+    fn from_stored(bytes: &[u8]) -> Option<Self>;
+    /// Takes what the other knows.
+    fn merge(&mut self, other: &Self);
+    /// Whether merging it into another changes nothing.
+    fn is_blank(&self) -> bool;
+}
+
+impl Kept for Sketch {
+    fn to_stored(&self) -> Vec<u8> {
+        self.to_bytes()
+    }
+    fn from_stored(bytes: &[u8]) -> Option<Self> {
+        Self::from_bytes(bytes).ok()
+    }
+    fn merge(&mut self, other: &Self) {
+        Self::merge(self, other);
+    }
+    fn is_blank(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl Kept for LinkState {
+    fn to_stored(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a state has nothing that JSON lacks")
+    }
+    fn from_stored(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+    fn merge(&mut self, other: &Self) {
+        Self::merge(self, other);
+    }
+    fn is_blank(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Kept for ProfileState {
+    fn to_stored(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a state has nothing that JSON lacks")
+    }
+    fn from_stored(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+    fn merge(&mut self, other: &Self) {
+        Self::merge(self, other);
+    }
+    fn is_blank(&self) -> bool {
+        Self::is_blank(self)
+    }
+}
+
+/// Which row of a table: only visitors have a day, and profiles have no link.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Place {
+    pub(crate) profile: ProfileId,
+    pub(crate) link: Option<LinkId>,
+    pub(crate) day: Option<Day>,
+}
+
+/// A place as the database names it.
+#[derive(FromRow)]
+pub(crate) struct PlaceColumns {
+    profile_id: String,
+    link_id: Option<String>,
+    day: Option<Date>,
+}
+
+impl From<PlaceColumns> for Place {
+    fn from(columns: PlaceColumns) -> Self {
+        Self {
+            profile: ProfileId::trusted(&columns.profile_id),
+            link: columns.link_id.as_deref().map(LinkId::trusted),
+            day: columns.day.map(day),
+        }
+    }
+}
+
+/// Merges in what a batch brings.
+pub(crate) async fn add(connection: &mut PgConnection, rollup: Rollup) -> sqlx::Result<()> {
+    let at = |profile, link, day| Place { profile, link, day };
+    let visitors = rollup.profile_visitors.into_iter();
+    let said = visitors.map(|((profile, day), sketch)| (at(profile, None, Some(day)), sketch));
+    add_to(connection, &PROFILE_VISITORS, said.collect()).await?;
+
+    let visitors = rollup.link_visitors.into_iter();
+    let said =
+        visitors.map(|((profile, link, day), sketch)| (at(profile, Some(link), Some(day)), sketch));
+    add_to(connection, &LINK_VISITORS, said.collect()).await?;
+
+    let profiles = rollup.profiles.into_iter();
+    let said = profiles.map(|(profile, state)| (at(profile, None, None), state));
+    add_to(connection, &PROFILES, said.collect()).await?;
+
+    let links = rollup.links.into_iter();
+    let said = links.map(|((profile, link), state)| (at(profile, Some(link), None), state));
+    add_to(connection, &LINKS, said.collect()).await
+}
+
+/// New rows are inserted first, so that two workers who bring the same one do not lose each other's:
+/// whoever comes second waits, finds it, and merges.
+async fn add_to<V: Kept>(
+    connection: &mut PgConnection,
+    table: &Table,
+    mut said: BTreeMap<Place, V>,
+) -> sqlx::Result<()> {
+    let rows: Vec<(&Place, Vec<u8>)> =
+        said.iter().map(|(place, value)| (place, value.to_stored())).collect();
+    let inserted = insert(connection, table, &rows).await?;
+    // What was inserted is complete, and a blank one has nothing to add: neither locks a row.
+    said.retain(|place, value| !inserted.contains(place) && !value.is_blank());
+    let locked = lock(connection, table, said.keys()).await?;
+    if locked.len() != said.len() {
+        // Gone since the insert found them there: the batch begins anew, or they would lack what it
+        // says.
+        return Err(sqlx::Error::RowNotFound);
+    }
+    let mut changed = Vec::new();
+    for (place, stored) in &locked {
+        // Nothing was locked but what was asked for.
+        let Some(said) = said.get(place) else { continue };
+        let Some(mut value) = V::from_stored(stored) else {
+            return Err(Unreadable { table: table.name }.into());
+        };
+        // Compared as we write it: the database writes JSON in its own way.
+        let before = value.to_stored();
+        value.merge(said);
+        let after = value.to_stored();
+        if after != before {
+            changed.push((place, after));
+        }
+    }
+    update(connection, table, &changed).await
+}
+
+/// Inserts the rows that are not there; answers which.
+pub(crate) async fn insert(
+    connection: &mut PgConnection,
+    table: &Table,
+    rows: &[(&Place, Vec<u8>)],
+) -> sqlx::Result<HashSet<Place>> {
+    if rows.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let places = Places::of(rows.iter().map(|(place, _)| *place));
+    let inserted: Vec<PlaceColumns> = sqlx::query_as(table.insert)
+        .bind(places.profiles)
+        .bind(places.links)
+        .bind(places.days)
+        .bind(rows.iter().map(|(_, value)| value.as_slice()).collect::<Vec<_>>())
+        .fetch_all(connection)
+        .await?;
+    Ok(inserted.into_iter().map(Place::from).collect())
+}
+
+#[derive(FromRow)]
+struct Locked {
+    #[sqlx(flatten)]
+    place: PlaceColumns,
+    value: Vec<u8>,
+}
+
+/// Locks rows until the transaction ends, and reads them.
+async fn lock(
+    connection: &mut PgConnection,
+    table: &Table,
+    places: impl Iterator<Item = &Place>,
+) -> sqlx::Result<Vec<(Place, Vec<u8>)>> {
+    let places = Places::of(places);
+    if places.profiles.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<Locked> = sqlx::query_as(table.lock)
+        .bind(places.profiles)
+        .bind(places.links)
+        .bind(places.days)
+        .fetch_all(connection)
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.place.into(), row.value)).collect())
+}
+
+/// Rewrites rows that are locked.
+async fn update(
+    connection: &mut PgConnection,
+    table: &Table,
+    rows: &[(&Place, Vec<u8>)],
+) -> sqlx::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let places = Places::of(rows.iter().map(|(place, _)| *place));
+    sqlx::query(table.update)
+        .bind(places.profiles)
+        .bind(places.links)
+        .bind(places.days)
+        .bind(rows.iter().map(|(_, value)| value.as_slice()).collect::<Vec<_>>())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Removes rows.
+pub(crate) async fn delete(
+    connection: &mut PgConnection,
+    table: &Table,
+    places: impl Iterator<Item = &Place>,
+) -> sqlx::Result<()> {
+    let places = Places::of(places);
+    sqlx::query(table.delete)
+        .bind(places.profiles)
+        .bind(places.links)
+        .bind(places.days)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Places, column by column.
+struct Places<'a> {
+    profiles: Vec<&'a str>,
+    links: Vec<Option<&'a str>>,
+    days: Vec<Option<Date>>,
+}
+
+impl<'a> Places<'a> {
+    fn of(places: impl Iterator<Item = &'a Place>) -> Self {
+        let mut columns = Self { profiles: Vec::new(), links: Vec::new(), days: Vec::new() };
+        for place in places {
+            columns.profiles.push(place.profile.as_str());
+            columns.links.push(place.link.as_ref().map(LinkId::as_str));
+            columns.days.push(place.day.map(date));
+        }
+        columns
+    }
+}

@@ -1,0 +1,88 @@
+//! Recording: archive, count and tally a batch in one transaction, so that an event counts once.
+
+use sqlx::{Connection as _, PgConnection};
+use treehook_event::{Event, Recorded, Timestamp, fold};
+
+use crate::archive::{self, Batch};
+use crate::columns::{bigint, moment};
+use crate::partitions::Partitions;
+use crate::{classify, counts, merge};
+
+/// How often a batch is begun anew because a day was dropped just then. A day is dropped once; more
+/// often than this, something else is wrong.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// Records a batch. `instance` is the tally's row of this process.
+pub(crate) async fn record(
+    connection: &mut PgConnection,
+    partitions: &Partitions,
+    instance: &str,
+    events: &[Event],
+    now: Timestamp,
+) -> sqlx::Result<Recorded> {
+    if events.is_empty() {
+        return Ok(Recorded::default());
+    }
+    let batch = Batch::of(events);
+    let days = batch.days();
+    let mut attempt = 1;
+    loop {
+        partitions.ensure(connection, &days).await?;
+        match record_once(connection, &batch, instance, events, now).await {
+            Err(error) if classify::is_no_partition(&error) && attempt < ATTEMPTS_MAX => {
+                partitions.forget();
+                attempt += 1;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// The tables are always visited in this order, and the rows of each in order of key, so that two
+/// workers never wait for each other in a circle.
+async fn record_once(
+    connection: &mut PgConnection,
+    batch: &Batch<'_>,
+    instance: &str,
+    events: &[Event],
+    now: Timestamp,
+) -> sqlx::Result<Recorded> {
+    let mut transaction = connection.begin().await?;
+    let fresh = archive::insert(&mut transaction, batch, now).await?;
+    let rollup = fold(fresh.iter().map(|position| &events[*position]));
+    counts::add(&mut transaction, &rollup).await?;
+    merge::add(&mut transaction, rollup).await?;
+    let duplicates = u64::try_from(events.len() - fresh.len()).unwrap_or(u64::MAX);
+    let recorded = Recorded { fresh, duplicates };
+    tally(&mut transaction, instance, events, &recorded, now).await?;
+    transaction.commit().await?;
+    Ok(recorded)
+}
+
+/// Last, since every batch of this process waits for this row.
+async fn tally(
+    connection: &mut PgConnection,
+    instance: &str,
+    events: &[Event],
+    recorded: &Recorded,
+    now: Timestamp,
+) -> sqlx::Result<()> {
+    let newest = recorded.fresh.iter().map(|position| events[*position].occurred_at).max();
+    sqlx::query(
+        "insert into tallies as t (instance, applied, duplicates, newest_event, updated_at)
+         values ($1::uuid, $2, $3, $4, $5)
+         on conflict (instance) do update set
+             applied = t.applied + excluded.applied,
+             duplicates = t.duplicates + excluded.duplicates,
+             newest_event = greatest(t.newest_event, excluded.newest_event),
+             updated_at = greatest(t.updated_at, excluded.updated_at)",
+    )
+    .bind(instance)
+    .bind(i64::try_from(recorded.fresh.len()).unwrap_or(i64::MAX))
+    .bind(bigint(recorded.duplicates))
+    .bind(newest.map(moment))
+    .bind(moment(now))
+    .execute(connection)
+    .await?;
+    Ok(())
+}

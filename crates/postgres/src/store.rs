@@ -1,0 +1,144 @@
+//! The store's face: every call on a connection of its own, within a limit of time.
+
+use std::time::Duration;
+
+use treehook_event::{
+    AudienceCount, Day, DeadFilter, DeadLetter, Difference, Event, EventStore, Failure, Hour,
+    HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId, ProfileSummary,
+    Recorded, Sketch, Tally, Timestamp,
+};
+
+use crate::connect::{Store, bounded};
+use crate::{deadletters, record, reports, upkeep, verify};
+
+/// A batch is a dozen statements that each have 30 s at the server. Beyond this the server is gone
+/// without a word, or so slow that starting anew is better.
+const RECORD_MAX: Duration = Duration::from_mins(1);
+/// One statement: somewhat more than the server gives it, so that its answer comes first.
+const QUERY_MAX: Duration = Duration::from_secs(35);
+/// An answer later than this is no sign of health.
+const PING_MAX: Duration = Duration::from_secs(5);
+/// A round of upkeep may drop many days, each within seconds.
+const MAINTAIN_MAX: Duration = Duration::from_mins(10);
+/// Reading an archive of billions of events; beyond this it has come to a stop.
+const VERIFY_MAX: Duration = Duration::from_hours(6);
+
+impl EventStore for Store {
+    async fn record(&self, events: &[Event], now: Timestamp) -> Result<Recorded, Failure> {
+        let shared = &self.shared;
+        bounded!(self, RECORD_MAX, |connection| record::record(
+            connection,
+            &shared.partitions,
+            &shared.instance,
+            events,
+            now
+        ))
+    }
+
+    async fn bury(&self, letters: &[DeadLetter]) -> Result<(), Failure> {
+        bounded!(self, RECORD_MAX, |connection| deadletters::bury(connection, letters))
+    }
+
+    async fn ping(&self) -> Result<(), Failure> {
+        bounded!(self, PING_MAX, |connection| sqlx::Connection::ping(connection))
+    }
+
+    async fn maintain(&self, now: Timestamp, retention_days: u32) -> Result<Maintained, Failure> {
+        let partitions = &self.shared.partitions;
+        bounded!(self, MAINTAIN_MAX, |connection| upkeep::maintain(
+            connection,
+            partitions,
+            now,
+            retention_days
+        ))
+    }
+
+    async fn dead_letters(&self, filter: &DeadFilter) -> Result<Vec<DeadLetter>, Failure> {
+        bounded!(self, QUERY_MAX, |connection| deadletters::list(connection, filter))
+    }
+
+    async fn remove_dead_letters(&self, letters: &[(Key, u32)]) -> Result<u64, Failure> {
+        bounded!(self, QUERY_MAX, |connection| deadletters::remove(connection, letters))
+    }
+
+    async fn tally(&self) -> Result<Tally, Failure> {
+        bounded!(self, QUERY_MAX, |connection| upkeep::tally(connection))
+    }
+
+    async fn profiles(
+        &self,
+        after: Option<&ProfileId>,
+        limit: u32,
+    ) -> Result<Vec<ProfileSummary>, Failure> {
+        bounded!(self, QUERY_MAX, |connection| reports::profiles(connection, after, limit))
+    }
+
+    async fn profile(&self, profile: &ProfileId) -> Result<Option<ProfileSummary>, Failure> {
+        bounded!(self, QUERY_MAX, |connection| reports::profile(connection, profile))
+    }
+
+    async fn hours(
+        &self,
+        profile: &ProfileId,
+        from: Hour,
+        to: Hour,
+    ) -> Result<Vec<HourCount>, Failure> {
+        bounded!(self, QUERY_MAX, |connection| reports::hours(connection, profile, from, to))
+    }
+
+    async fn link_totals(
+        &self,
+        profile: &ProfileId,
+        from: Hour,
+        to: Hour,
+    ) -> Result<Vec<LinkTotal>, Failure> {
+        bounded!(self, QUERY_MAX, |connection| reports::link_totals(connection, profile, from, to))
+    }
+
+    async fn profile_visitors(
+        &self,
+        profile: &ProfileId,
+        from: Day,
+        to: Day,
+    ) -> Result<Sketch, Failure> {
+        bounded!(self, QUERY_MAX, |connection| reports::profile_visitors(
+            connection, profile, from, to
+        ))
+    }
+
+    async fn link_visitors(
+        &self,
+        profile: &ProfileId,
+        from: Day,
+        to: Day,
+    ) -> Result<Vec<(LinkId, Sketch)>, Failure> {
+        bounded!(self, QUERY_MAX, |connection| reports::link_visitors(
+            connection, profile, from, to
+        ))
+    }
+
+    async fn audience(
+        &self,
+        profile: &ProfileId,
+        from: Day,
+        to: Day,
+    ) -> Result<Vec<AudienceCount>, Failure> {
+        bounded!(self, QUERY_MAX, |connection| reports::audience(connection, profile, from, to))
+    }
+
+    async fn milestones(
+        &self,
+        profile: &ProfileId,
+        limit: u32,
+    ) -> Result<Vec<MilestoneRow>, Failure> {
+        bounded!(self, QUERY_MAX, |connection| reports::milestones(connection, profile, limit))
+    }
+
+    async fn verify(&self, repair: bool) -> Result<Vec<Difference>, Failure> {
+        let found = bounded!(self, VERIFY_MAX, |connection| verify::survey(connection))?;
+        if !repair || found.is_empty() {
+            return Ok(found);
+        }
+        bounded!(self, VERIFY_MAX, |connection| verify::repair(connection))
+    }
+}

@@ -1,0 +1,97 @@
+//! Verifying: the archive recounted against every rollup, and what differs rebuilt from it.
+
+use sqlx::{Connection as _, PgConnection};
+use treehook_event::{Day, Difference, LinkState, ProfileState, Sketch, Timestamp};
+
+use crate::columns::date;
+use crate::partitions;
+
+mod recount;
+mod remerge;
+mod retold;
+
+use recount::RECOUNTS;
+use remerge::{OF_LINK_VISITORS, OF_LINKS, OF_PROFILE_VISITORS, OF_PROFILES};
+
+/// Differences listed: enough to see what is wrong, and no more than people can read. A repair mends
+/// those beyond it too.
+const DIFFERENCES_MAX: usize = 10_000;
+
+/// Statements of ours that read the whole archive: what `statement_timeout` is otherwise set to is
+/// meant for batches and reports.
+const STATEMENT_TIMEOUT: &str = "set local statement_timeout = '1h'";
+
+/// What to do with a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    List,
+    Repair,
+}
+
+/// The differences found so far.
+#[derive(Debug, Default)]
+struct Findings(Vec<Difference>);
+
+impl Findings {
+    fn room(&self) -> usize {
+        DIFFERENCES_MAX - self.0.len()
+    }
+
+    fn add(&mut self, difference: Difference) {
+        if self.room() > 0 {
+            self.0.push(difference);
+        }
+    }
+}
+
+/// Lists the differences as of one moment, while workers go on.
+pub(crate) async fn survey(connection: &mut PgConnection) -> sqlx::Result<Vec<Difference>> {
+    let mut transaction =
+        connection.begin_with("begin isolation level repeatable read, read only").await?;
+    sqlx::query(STATEMENT_TIMEOUT).execute(&mut *transaction).await?;
+    // Before the first query, which sets the moment: a day that were dropped after it would leave
+    // its events behind in the rollups alone.
+    sqlx::query("lock table only events in access share mode").execute(&mut *transaction).await?;
+    let findings = compare(&mut transaction, Mode::List).await?;
+    transaction.rollback().await?;
+    Ok(findings)
+}
+
+/// Rewrites what differs, while workers wait. Answers what differed.
+pub(crate) async fn repair(connection: &mut PgConnection) -> sqlx::Result<Vec<Difference>> {
+    let mut transaction = connection.begin_with("begin isolation level repeatable read").await?;
+    sqlx::query(STATEMENT_TIMEOUT).execute(&mut *transaction).await?;
+    // In the order in which workers visit them, and before the first query: what they had in flight
+    // is done, and part of what is recounted. Reports go on.
+    sqlx::query(
+        "lock table only events, link_hours, profile_hours, audience, profile_visitors,
+             link_visitors, profiles, links in share row exclusive mode",
+    )
+    .execute(&mut *transaction)
+    .await?;
+    let findings = compare(&mut transaction, Mode::Repair).await?;
+    transaction.commit().await?;
+    Ok(findings)
+}
+
+async fn compare(connection: &mut PgConnection, mode: Mode) -> sqlx::Result<Vec<Difference>> {
+    let archive_from = partitions::archive_from(connection).await?;
+    let from = date(archive_from.unwrap_or_else(first_day));
+    let mut findings = Findings::default();
+    for recount in &RECOUNTS {
+        recount.run(connection, from, mode, &mut findings).await?;
+    }
+    OF_PROFILE_VISITORS.run::<Sketch>(connection, from, mode, &mut findings).await?;
+    OF_LINK_VISITORS.run::<Sketch>(connection, from, mode, &mut findings).await?;
+    // A state may come from any day: it can be told again only while the archive holds them all.
+    if archive_from.is_none() {
+        OF_PROFILES.run::<ProfileState>(connection, from, mode, &mut findings).await?;
+        OF_LINKS.run::<LinkState>(connection, from, mode, &mut findings).await?;
+    }
+    Ok(findings.0)
+}
+
+/// The day before which no event time lies.
+fn first_day() -> Day {
+    Timestamp::from_millis(i64::MIN).day()
+}

@@ -1,0 +1,169 @@
+//! A schema of its own for every test, and the events that the stories are told with.
+
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use treehook_event::{
+    Body, Day, Device, Event, EventStore as _, Identity, LinkId, Milestone, ProfileId, Recorded,
+    SourceName, Timestamp, Visit, VisitKind, VisitorId,
+};
+use treehook_postgres::{Store, StoreOptions};
+
+/// A migrated store in a schema of its own.
+#[derive(Clone)]
+pub(crate) struct Scratch {
+    pub(crate) schema: String,
+    pub(crate) store: Store,
+}
+
+pub(crate) fn database_url() -> String {
+    std::env::var("TREEHOOK_TEST_DATABASE_URL").unwrap_or_else(|_| {
+        panic!("set TREEHOOK_TEST_DATABASE_URL to a Postgres where schemas may be created")
+    })
+}
+
+pub(crate) fn options(schema: &str) -> StoreOptions {
+    StoreOptions {
+        acquire_timeout: Duration::from_secs(20),
+        application_name: "treehook-test".to_owned(),
+        schema: Some(schema.to_owned()),
+        ..StoreOptions::default()
+    }
+}
+
+/// Tells a story in a schema that is migrated before and dropped after it, however it ends.
+pub(crate) async fn with_store<S>(story: impl FnOnce(Scratch) -> S)
+where
+    S: Future<Output = ()> + Send + 'static,
+{
+    with_empty_schema(async |scratch: Scratch| {
+        scratch.store.migrate().await.expect("migrates");
+        tokio::spawn(story(scratch)).await
+    })
+    .await;
+}
+
+/// As [`with_store`], without the migration.
+pub(crate) async fn with_empty_schema(
+    told: impl AsyncFnOnce(Scratch) -> Result<(), tokio::task::JoinError>,
+) {
+    let schema = format!("test_{:016x}", rand::random::<u64>());
+    let store = Store::connect(&database_url(), options(&schema)).expect("connects");
+    let outcome = told(Scratch { schema: schema.clone(), store: store.clone() }).await;
+    store.close().await;
+    let mut connection = PgConnection::connect(&database_url()).await.expect("connects");
+    let drop = format!("drop schema if exists {schema} cascade");
+    sqlx::query(AssertSqlSafe(drop)).execute(&mut connection).await.expect("drops its schema");
+    if let Err(failed) = outcome {
+        std::panic::resume_unwind(failed.into_panic());
+    }
+}
+
+impl Scratch {
+    /// Another process on the same schema.
+    pub(crate) fn another(&self) -> Store {
+        Store::connect(&database_url(), options(&self.schema)).expect("connects")
+    }
+
+    /// A connection for looking behind the scenes.
+    pub(crate) async fn connection(&self) -> PgConnection {
+        let mut connection = PgConnection::connect(&database_url()).await.expect("connects");
+        let path = format!("set search_path = {}", self.schema);
+        sqlx::query(AssertSqlSafe(path)).execute(&mut connection).await.expect("sets the path");
+        connection
+    }
+
+    /// Runs a statement behind the store's back.
+    pub(crate) async fn meddle(&self, statement: &str) -> u64 {
+        let mut connection = self.connection().await;
+        let done = sqlx::query(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await;
+        done.expect(statement).rows_affected()
+    }
+
+    /// A number behind the scenes.
+    pub(crate) async fn number(&self, query: &str) -> i64 {
+        let mut connection = self.connection().await;
+        let number =
+            sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&mut connection).await;
+        number.expect(query)
+    }
+
+    /// Which days the archive has.
+    pub(crate) async fn days(&self) -> Vec<String> {
+        let mut connection = self.connection().await;
+        let names = sqlx::query_scalar(
+            "select right(c.relname::text, 8) from pg_inherits i join pg_class c on c.oid = i.inhrelid
+             where i.inhparent = 'events'::regclass order by 1",
+        )
+        .fetch_all(&mut connection)
+        .await;
+        names.expect("lists the days")
+    }
+
+    pub(crate) async fn record(&self, events: &[Event]) -> Recorded {
+        self.store.record(events, at("2026-11-24T12:00:00Z")).await.expect("records")
+    }
+
+    /// Nothing differs between archive and rollups.
+    pub(crate) async fn is_sound(&self) {
+        assert_eq!(self.store.verify(false).await.expect("verifies"), Vec::new());
+    }
+}
+
+pub(crate) fn at(time: &str) -> Timestamp {
+    Timestamp::from_rfc3339(time).expect(time)
+}
+
+pub(crate) fn day(iso: &str) -> Day {
+    Day::from_iso(iso).expect(iso)
+}
+
+pub(crate) fn profile() -> ProfileId {
+    ProfileId::trusted("p1")
+}
+
+pub(crate) fn event(id: &str, time: &str, body: Body) -> Event {
+    Event {
+        source: SourceName::trusted("linktree"),
+        identity: Identity::trusted(id),
+        occurred_at: at(time),
+        received_at: at(time),
+        body,
+        payload: "{}".into(),
+    }
+}
+
+/// A click on `link` of profile `p1`.
+pub(crate) fn click(id: &str, time: &str, link: &str, visitor: u64) -> Event {
+    let visit = Visit {
+        kind: VisitKind::Click { link_id: LinkId::trusted(link) },
+        profile_id: profile(),
+        // Spread as pseudonyms are.
+        visitor: Some(VisitorId(visitor.wrapping_mul(0x9e37_79b9_7f4a_7c15))),
+        country: "DE".to_owned(),
+        referrer: "direct".to_owned(),
+        device: Device::Mobile,
+        link: None,
+    };
+    event(id, time, Body::Visit(visit))
+}
+
+/// A view of profile `p1`.
+pub(crate) fn view(id: &str, time: &str, visitor: u64) -> Event {
+    let mut view = click(id, time, "", visitor);
+    if let Body::Visit(visit) = &mut view.body {
+        visit.kind = VisitKind::View;
+    }
+    view
+}
+
+pub(crate) fn milestone(id: &str, time: &str) -> Event {
+    let milestone = Milestone {
+        profile_id: profile(),
+        link_id: Some(LinkId::trusted("l1")),
+        metric: Some("clicks".to_owned()),
+        threshold: Some(1000),
+        value: None,
+    };
+    event(id, time, Body::Milestone(milestone))
+}

@@ -1,0 +1,148 @@
+//! This process: its tasks, its signals, and the order in which it ends.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use treehook_event::Failure;
+
+/// How long requests in flight may take to finish once no new ones are accepted. A publish bounds
+/// its own waits well below.
+pub(crate) const INTAKE_GRACE: Duration = Duration::from_secs(12);
+/// How long everything else may take after that.
+const REST_GRACE: Duration = Duration::from_secs(13);
+/// How long connections may take to close. Together below the 30 s of INTERFACE.md.
+const LAST_GRACE: Duration = Duration::from_secs(2);
+
+/// What runs here. Intake ends first, so that what it accepted still finds everything in place.
+pub(crate) struct Process {
+    /// Cancelled when nothing new is to be accepted.
+    pub(crate) intake: CancellationToken,
+    /// Cancelled when everything is to end.
+    pub(crate) stop: CancellationToken,
+    /// Cancelled when everything else has ended: for connections that the others still use.
+    pub(crate) last: CancellationToken,
+    intake_tasks: JoinSet<Result<(), Failure>>,
+    tasks: JoinSet<Result<(), Failure>>,
+    last_tasks: JoinSet<Result<(), Failure>>,
+}
+
+impl Process {
+    /// Nothing runs yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            intake: CancellationToken::new(),
+            stop: CancellationToken::new(),
+            last: CancellationToken::new(),
+            intake_tasks: JoinSet::new(),
+            tasks: JoinSet::new(),
+            last_tasks: JoinSet::new(),
+        }
+    }
+
+    /// A task that ends when `intake` is cancelled.
+    pub(crate) fn spawn_intake(
+        &mut self,
+        task: impl Future<Output = Result<(), Failure>> + Send + 'static,
+    ) {
+        self.intake_tasks.spawn(task);
+    }
+
+    /// A task that ends when `stop` is cancelled.
+    pub(crate) fn spawn(
+        &mut self,
+        task: impl Future<Output = Result<(), Failure>> + Send + 'static,
+    ) {
+        self.tasks.spawn(task);
+    }
+
+    /// A task that ends when `last` is cancelled.
+    pub(crate) fn spawn_last(
+        &mut self,
+        task: impl Future<Output = Result<(), Failure>> + Send + 'static,
+    ) {
+        self.last_tasks.spawn(task);
+    }
+
+    /// Runs until a signal, until `until` resolves, or until a task gives up; then drains.
+    pub(crate) async fn run(mut self, until: impl Future<Output = ()>) -> Result<(), Failure> {
+        let outcome = tokio::select! {
+            () = stop_signal() => {
+                info!("stopping: draining what is in flight");
+                Ok(())
+            }
+            () = until => Ok(()),
+            ended = next_failure(&mut self.intake_tasks) => ended,
+            ended = next_failure(&mut self.tasks) => ended,
+            ended = next_failure(&mut self.last_tasks) => ended,
+        };
+        if let Err(failure) = &outcome {
+            error!(reason = failure.cause().reason, "stopping: {}", failure.cause().detail);
+        }
+        let drained = tokio::select! {
+            drained = self.drain() => drained,
+            () = stop_signal() => {
+                warn!("second signal: leaving at once");
+                std::process::exit(1);
+            }
+        };
+        outcome.and(drained)
+    }
+
+    async fn drain(&mut self) -> Result<(), Failure> {
+        self.intake.cancel();
+        let first = end(&mut self.intake_tasks, INTAKE_GRACE + Duration::from_secs(1)).await;
+        self.stop.cancel();
+        let second = end(&mut self.tasks, REST_GRACE).await;
+        self.last.cancel();
+        let third = end(&mut self.last_tasks, LAST_GRACE).await;
+        first.and(second).and(third)
+    }
+}
+
+/// Ctrl-C or SIGTERM.
+async fn stop_signal() {
+    let mut terminate =
+        signal(SignalKind::terminate()).expect("SIGTERM can be listened for in any process");
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => (),
+        _ = terminate.recv() => (),
+    }
+}
+
+/// The first task that fails; never, as long as none does.
+async fn next_failure(tasks: &mut JoinSet<Result<(), Failure>>) -> Result<(), Failure> {
+    loop {
+        match tasks.join_next().await {
+            Some(ended) => flat(ended)?,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+async fn end(tasks: &mut JoinSet<Result<(), Failure>>, grace: Duration) -> Result<(), Failure> {
+    let all = async {
+        let mut outcome = Ok(());
+        while let Some(ended) = tasks.join_next().await {
+            outcome = outcome.and(flat(ended));
+        }
+        outcome
+    };
+    if let Ok(outcome) = tokio::time::timeout(grace, all).await {
+        return outcome;
+    }
+    // What was not settled comes again; what was not answered is retried by its sender.
+    warn!("{} tasks did not end in time and are dropped", tasks.len());
+    tasks.shutdown().await;
+    Ok(())
+}
+
+fn flat(ended: Result<Result<(), Failure>, JoinError>) -> Result<(), Failure> {
+    match ended {
+        Ok(outcome) => outcome,
+        Err(error) => Err(Failure::fatal("panic", format!("a task died: {error}"))),
+    }
+}

@@ -1,0 +1,398 @@
+//! The roles: which parts stand together in `serve`, `receive`, `work` and `console`.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use secrecy::ExposeSecret as _;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use treehook_event::{Context, EventStore as _, Failure, Publisher};
+use treehook_pipeline::{
+    Announce, Backoff, Bury, Forward, Gather, GatherLimits, Limits, Record, Spool, drain,
+};
+use treehook_rabbitmq::{Broker, BrokerConfig, Timeouts, Topology, Which};
+use treehook_receiver::{Door, DoorLimits, ServeLimits};
+use treehook_sqlite::{Queue, QueueLimits};
+
+use crate::admin::{self, AdminParts};
+use crate::clock;
+use crate::config::Config;
+use crate::datadir;
+use crate::process::{INTAKE_GRACE, Process};
+use crate::store::Store;
+use crate::vitals::{Counted, Outbox, Vitals};
+
+/// How often the archive is looked after: partitions made ahead, days past retention dropped.
+const UPKEEP_EVERY: Duration = Duration::from_mins(10);
+/// How long answered requests of the admin listener may take to finish.
+const ADMIN_GRACE: Duration = Duration::from_secs(5);
+
+/// A process that is being put together.
+pub(crate) struct Roles {
+    config: Config,
+    metrics: PrometheusHandle,
+    process: Process,
+    vitals: Vitals,
+    held: Vec<datadir::Held>,
+}
+
+/// Where the listeners of a running process are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Addresses {
+    /// The public one, where there is one.
+    pub(crate) public: Option<SocketAddr>,
+    /// The admin one.
+    pub(crate) admin: SocketAddr,
+}
+
+impl Roles {
+    /// Nothing stands yet.
+    pub(crate) fn new(config: Config, metrics: PrometheusHandle) -> Self {
+        let vitals = Vitals { accepted: None, queue: None, broker: None, database_up: None };
+        Self { config, metrics, process: Process::new(), vitals, held: Vec::new() }
+    }
+
+    /// Every role in one process.
+    pub(crate) async fn serve(mut self, migrate: bool) -> Result<(Running, Addresses), Failure> {
+        let queue = self.open_queue(self.config.amqp_url.is_none()).await?;
+        let store = Store::open(self.config.database_url.as_ref(), &self.config.data_dir).await?;
+        if self.config.database_url.is_none() && migrate {
+            // A local file has no outage to wait for, and the first look at it comes at once.
+            store.migrate().await?;
+        }
+        self.vitals.database_up = Some(Arc::new(AtomicBool::new(true)));
+        let broker = self.start_broker("serve")?;
+        let public = match &broker {
+            None => self.start_front(queue.clone())?,
+            Some(broker) => {
+                self.start_relay(&queue, broker);
+                self.start_front(Spool::new(broker.publisher(), queue.clone()))?
+            }
+        };
+        match broker {
+            None => self.start_embedded_worker(queue, store.clone(), migrate),
+            Some(broker) => self.start_worker(&broker, store.clone(), migrate),
+        }
+        let admin = self.start_admin(Some(store))?;
+        Ok((self.into_running(), Addresses { public: Some(public), admin }))
+    }
+
+    /// The receiver and its relay.
+    pub(crate) async fn receive(mut self) -> Result<(Running, Addresses), Failure> {
+        let queue = self.open_queue(false).await?;
+        let broker = self.start_broker("receive")?.ok_or_else(|| needs("TREEHOOK_AMQP_URL"))?;
+        self.start_relay(&queue, &broker);
+        let public = self.start_front(Spool::new(broker.publisher(), queue))?;
+        let store = match &self.config.database_url {
+            Some(url) => Some(Store::open(Some(url), &self.config.data_dir).await?),
+            None => None,
+        };
+        let admin = self.start_admin(store)?;
+        Ok((self.into_running(), Addresses { public: Some(public), admin }))
+    }
+
+    /// A worker, and the relays of outboxes that lost receivers left behind.
+    pub(crate) async fn work(
+        mut self,
+        migrate: bool,
+        outboxes: &[PathBuf],
+    ) -> Result<(Running, Addresses), Failure> {
+        let url = self.config.database_url.clone().ok_or_else(|| needs("TREEHOOK_DATABASE_URL"))?;
+        let store = Store::open(Some(&url), &self.config.data_dir).await?;
+        self.vitals.database_up = Some(Arc::new(AtomicBool::new(true)));
+        let broker = self.start_broker("work")?.ok_or_else(|| needs("TREEHOOK_AMQP_URL"))?;
+        for dir in outboxes {
+            if !dir.join("queue.db").is_file() {
+                let place = dir.display();
+                return Err(Failure::fatal("outbox", format!("--outbox {place}: no outbox there")));
+            }
+            self.held.push(datadir::hold(dir)?);
+            let queue = Queue::open(dir, self.queue_limits()).await?;
+            self.start_relay(&queue, &broker);
+        }
+        self.start_worker(&broker, store.clone(), migrate);
+        let admin = self.start_admin(Some(store))?;
+        Ok((self.into_running(), Addresses { public: None, admin }))
+    }
+
+    /// The read API, the dashboard and the metrics.
+    pub(crate) async fn console(mut self) -> Result<(Running, Addresses), Failure> {
+        let url = self.config.database_url.as_ref();
+        let store = Store::open_existing(url, &self.config.data_dir).await?;
+        self.vitals.database_up = Some(Arc::new(AtomicBool::new(true)));
+        self.vitals.broker = self.start_broker("console")?;
+        let admin = self.start_admin(Some(store))?;
+        Ok((self.into_running(), Addresses { public: None, admin }))
+    }
+
+    fn into_running(self) -> Running {
+        Running { process: self.process, _held: self.held }
+    }
+
+    fn queue_limits(&self) -> QueueLimits {
+        QueueLimits { max_bytes: self.config.outbox_max }
+    }
+
+    async fn open_queue(&mut self, is_queue: bool) -> Result<Queue, Failure> {
+        self.held.push(datadir::hold(&self.config.data_dir)?);
+        let queue = Queue::open(&self.config.data_dir, self.queue_limits()).await?;
+        self.refuse_forgotten(&queue).await?;
+        let outbox = Outbox::new(queue.clone(), self.config.outbox_max, is_queue);
+        self.vitals.queue = Some(outbox);
+        Ok(queue)
+    }
+
+    /// An event replayed after its identity was forgotten would be counted twice.
+    async fn refuse_forgotten(&self, queue: &Queue) -> Result<(), Failure> {
+        let Some(oldest) = queue.depth().await?.oldest else { return Ok(()) };
+        if clock::now().millis_since(oldest) < self.config.retention_ms() {
+            return Ok(());
+        }
+        Err(Failure::fatal(
+            "retention",
+            "the outbox holds events older than TREEHOOK_RETENTION, whose identities may be \
+             forgotten: raise it until they are replayed",
+        ))
+    }
+
+    fn start_broker(&mut self, role: &str) -> Result<Option<Broker>, Failure> {
+        let Some((broker, supervisor)) =
+            start_broker(&self.config, role, self.process.last.clone())?
+        else {
+            return Ok(None);
+        };
+        self.process.spawn_last(supervisor);
+        self.vitals.broker = Some(broker.clone());
+        Ok(Some(broker))
+    }
+
+    fn start_front<P: Publisher + 'static>(&mut self, publisher: P) -> Result<SocketAddr, Failure> {
+        let accepted = Arc::new(AtomicU64::new(0));
+        self.vitals.accepted = Some(Arc::clone(&accepted));
+        if self.config.visitor_key.is_none() && self.config.amqp_url.is_some() {
+            warn!(
+                "TREEHOOK_VISITOR_KEY is not set: receivers that share a database need the same \
+                 one, or they count one visitor as several"
+            );
+        }
+        let visitors =
+            datadir::visitor_key(&self.config.data_dir, self.config.visitor_key.as_ref())?;
+        let (gather, gathering) = Gather::start(publisher, GatherLimits::default());
+        let vitals = self.vitals.clone();
+        let sources = self.config.sources.iter();
+        let door = Door {
+            sources: sources
+                .map(|s| (s.name.to_string(), Arc::new(s.clone())))
+                .collect::<HashMap<_, _>>(),
+            context: Context {
+                visitors,
+                personal: self.config.personal_keys.clone(),
+                dedupe_window_ms: self.config.retention_ms(),
+            },
+            publisher: Counted { inner: gather, accepted },
+            now: clock::now,
+            limits: DoorLimits {
+                max_body: self.config.max_body,
+                max_in_flight: self.config.max_in_flight,
+                ..DoorLimits::default()
+            },
+            readiness: Arc::new(move || vitals.readiness()),
+        };
+        let (listener, address) = bind(self.config.listen, "TREEHOOK_LISTEN")?;
+        info!(sources = door.sources.len(), "receiving on http://{address}");
+        let limits = ServeLimits {
+            max_connections: self.config.max_in_flight.saturating_add(1024),
+            ..ServeLimits::default()
+        };
+        let router = treehook_receiver::router(door);
+        let intake = self.process.intake.clone();
+        self.process.spawn_intake(async move {
+            let closing = intake.cancelled_owned();
+            treehook_receiver::serve(listener, router, limits, closing, INTAKE_GRACE)
+                .await
+                .map_err(|error| Failure::fatal("listener", error))
+        });
+        // Ends when the door, and with it the last `Gather`, is gone.
+        self.process.spawn_intake(async move {
+            gathering.await.map_err(|error| Failure::fatal("panic", error))
+        });
+        Ok(address)
+    }
+
+    fn start_relay(&mut self, queue: &Queue, broker: &Broker) {
+        let handler = Forward::new(broker.publisher());
+        let stop = self.process.stop.clone();
+        let mut consumer = queue.consumer();
+        self.process
+            .spawn(async move { drain(&mut consumer, &handler, &Limits::default(), &stop).await });
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { batch: self.config.batch_max, ..Limits::default() }
+    }
+
+    fn start_embedded_worker(&mut self, queue: Queue, store: Store, migrate: bool) {
+        let limits = self.limits();
+        let stop = self.process.stop.clone();
+        let record = Record::new(store.clone(), clock::now, self.config.retention_ms());
+        let keep = keep_up(store.clone(), self.config.retention_days(), stop.clone());
+        self.process.spawn(async move {
+            if !prepared(&store, migrate, &stop).await? {
+                return Ok(());
+            }
+            let mut consumer = queue.consumer();
+            let work = drain(&mut consumer, &record, &limits, &stop);
+            tokio::try_join!(work, keep).map(|_| ())
+        });
+    }
+
+    fn start_worker(&mut self, broker: &Broker, store: Store, migrate: bool) {
+        let limits = self.limits();
+        let stop = self.process.stop.clone();
+        let retention_ms = self.config.retention_ms();
+        let handler = Announce {
+            inner: Record::new(store.clone(), clock::now, retention_ms),
+            publisher: broker.announcer(),
+            clock: clock::now,
+            retention_ms,
+        };
+        let undertaker = Bury::new(store.clone(), clock::now);
+        let keep = keep_up(store.clone(), self.config.retention_days(), stop.clone());
+        let mut events = broker.consumer(Which::Aggregate, self.config.prefetch);
+        let mut dead = broker.consumer(Which::Dead, self.config.prefetch);
+        self.process.spawn(async move {
+            if !prepared(&store, migrate, &stop).await? {
+                return Ok(());
+            }
+            let work = drain(&mut events, &handler, &limits, &stop);
+            let bury = drain(&mut dead, &undertaker, &limits, &stop);
+            tokio::try_join!(work, bury, keep).map(|_| ())
+        });
+    }
+
+    fn start_admin(&mut self, store: Option<Store>) -> Result<SocketAddr, Failure> {
+        let watching = self.vitals.clone().watch(store.clone(), self.process.stop.clone());
+        self.process.spawn(watching);
+        let upkeep = crate::telemetry::upkeep(self.metrics.clone(), self.process.stop.clone());
+        self.process
+            .spawn(async move { upkeep.await.map_err(|error| Failure::fatal("panic", error)) });
+        let (listener, address) = bind(self.config.admin_listen, "TREEHOOK_ADMIN_LISTEN")?;
+        let router = admin::router(AdminParts {
+            store,
+            token: self.config.api_token.clone(),
+            address,
+            metrics: self.metrics.clone(),
+            vitals: self.vitals.clone(),
+        })?;
+        info!("metrics, read API and dashboard on http://{address}");
+        let stop = self.process.stop.clone();
+        self.process.spawn(async move {
+            let closing = stop.cancelled_owned();
+            let limits = ServeLimits { max_connections: 256, ..ServeLimits::default() };
+            treehook_receiver::serve(listener, router, limits, closing, ADMIN_GRACE)
+                .await
+                .map_err(|error| Failure::fatal("listener", error))
+        });
+        Ok(address)
+    }
+}
+
+/// A process that runs, with what it holds on to.
+pub(crate) struct Running {
+    process: Process,
+    _held: Vec<datadir::Held>,
+}
+
+impl Running {
+    /// Runs until a signal or until `until` resolves, then drains.
+    pub(crate) async fn run(self, until: impl Future<Output = ()>) -> Result<(), Failure> {
+        self.process.run(until).await
+    }
+}
+
+/// The task that keeps a broker connection.
+pub(crate) type Supervisor = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
+
+/// A broker connection and its supervisor, where the configuration names a broker.
+pub(crate) fn start_broker(
+    config: &Config,
+    role: &str,
+    stop: CancellationToken,
+) -> Result<Option<(Broker, Supervisor)>, Failure> {
+    let Some(url) = &config.amqp_url else { return Ok(None) };
+    let config = BrokerConfig {
+        url: url.expose_secret().to_owned(),
+        topology: Topology::prefixed(&config.amqp_prefix),
+        name: format!("treehook {role}"),
+        timeouts: Timeouts::default(),
+        now: clock::now,
+    };
+    let (broker, task) = Broker::start(config, stop)?;
+    Ok(Some((broker, Box::pin(task.run()))))
+}
+
+/// Brings the schema up to date, waiting for a database that is not there yet. `false` when told to
+/// stop first.
+async fn prepared(store: &Store, migrate: bool, stop: &CancellationToken) -> Result<bool, Failure> {
+    let mut backoff = Backoff::default();
+    let mut waiting = false;
+    while !stop.is_cancelled() {
+        let outcome = if migrate { store.migrate().await } else { store.check_schema().await };
+        match outcome {
+            Ok(()) => return Ok(true),
+            Err(Failure::Transient(cause)) => {
+                if !waiting {
+                    warn!(reason = cause.reason, "waiting for the database: {}", cause.detail);
+                    waiting = true;
+                }
+                backoff.pause(stop).await;
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(false)
+}
+
+/// Looks after the archive now and then. An outage is waited out; the next round does the rest.
+async fn keep_up(
+    store: Store,
+    retention_days: u32,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
+    while !stop.is_cancelled() {
+        match store.maintain(clock::now(), retention_days).await {
+            Ok(done) if done.days_dropped > 0 => {
+                info!("retention: {} days of the archive are gone", done.days_dropped);
+            }
+            Ok(_) => (),
+            Err(failure) => {
+                let cause = failure.cause();
+                warn!(reason = cause.reason, "upkeep of the archive failed: {}", cause.detail);
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => (),
+            () = tokio::time::sleep(UPKEEP_EVERY) => (),
+        }
+    }
+    Ok(())
+}
+
+fn bind(address: SocketAddr, setting: &str) -> Result<(TcpListener, SocketAddr), Failure> {
+    let cannot = |error: std::io::Error| {
+        Failure::fatal("listener", format!("{setting}: cannot listen on {address}: {error}"))
+    };
+    let listener = TcpListener::bind(address).map_err(cannot)?;
+    let bound = listener.local_addr().map_err(cannot)?;
+    Ok((listener, bound))
+}
+
+fn needs(setting: &str) -> Failure {
+    Failure::fatal("configuration", format!("{setting} is not set"))
+}

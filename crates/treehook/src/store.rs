@@ -1,0 +1,183 @@
+//! The store that this deployment has: Postgres where a URL is given, else SQLite in the data directory.
+
+use std::path::Path;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use treehook_event::{
+    AudienceCount, Day, DeadFilter, DeadLetter, Difference, Event, EventStore, Failure, Hour,
+    HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId, ProfileSummary,
+    Recorded, Sketch, Tally, Timestamp,
+};
+
+/// One of the two.
+#[derive(Clone)]
+pub(crate) enum Store {
+    /// A server.
+    Postgres(treehook_postgres::Store),
+    /// A file.
+    Sqlite(treehook_sqlite::Store),
+}
+
+/// Connections of one process to Postgres: a worker records one batch at a time, the console and
+/// the upkeep read beside it.
+const CONNECTIONS: u32 = 6;
+/// How long to wait for one of them.
+const ACQUIRE: Duration = Duration::from_secs(5);
+
+impl Store {
+    /// Opens it, creating the SQLite file if it is not there.
+    pub(crate) async fn open(url: Option<&SecretString>, data_dir: &Path) -> Result<Self, Failure> {
+        match url {
+            Some(url) => Self::postgres(url),
+            None => treehook_sqlite::Store::open(data_dir).await.map(Self::Sqlite),
+        }
+    }
+
+    /// Opens what is there already.
+    pub(crate) async fn open_existing(
+        url: Option<&SecretString>,
+        data_dir: &Path,
+    ) -> Result<Self, Failure> {
+        match url {
+            Some(url) => Self::postgres(url),
+            None => treehook_sqlite::Store::open_existing(data_dir).await.map(Self::Sqlite),
+        }
+    }
+
+    fn postgres(url: &SecretString) -> Result<Self, Failure> {
+        let options = treehook_postgres::StoreOptions {
+            connections: CONNECTIONS,
+            acquire_timeout: ACQUIRE,
+            application_name: "treehook".to_owned(),
+            schema: None,
+        };
+        treehook_postgres::Store::connect(url.expose_secret(), options).map(Self::Postgres)
+    }
+
+    /// Whether the schema is the one that this version knows. A local file is brought up to date
+    /// all the same: nobody else is to do it.
+    pub(crate) async fn check_schema(&self) -> Result<(), Failure> {
+        match self {
+            Self::Postgres(store) => store.check_schema().await,
+            Self::Sqlite(store) => store.migrate().await,
+        }
+    }
+
+    /// Brings the schema up to date.
+    pub(crate) async fn migrate(&self) -> Result<(), Failure> {
+        match self {
+            Self::Postgres(store) => store.migrate().await,
+            Self::Sqlite(store) => store.migrate().await,
+        }
+    }
+}
+
+/// Asks whichever store it is.
+macro_rules! each {
+    ($self:ident, $store:ident => $call:expr) => {
+        match $self {
+            Store::Postgres($store) => $call.await,
+            Store::Sqlite($store) => $call.await,
+        }
+    };
+}
+
+impl EventStore for Store {
+    async fn record(&self, events: &[Event], now: Timestamp) -> Result<Recorded, Failure> {
+        each!(self, store => store.record(events, now))
+    }
+
+    async fn bury(&self, letters: &[DeadLetter]) -> Result<(), Failure> {
+        each!(self, store => store.bury(letters))
+    }
+
+    async fn ping(&self) -> Result<(), Failure> {
+        each!(self, store => store.ping())
+    }
+
+    async fn maintain(&self, now: Timestamp, retention_days: u32) -> Result<Maintained, Failure> {
+        each!(self, store => store.maintain(now, retention_days))
+    }
+
+    async fn dead_letters(&self, filter: &DeadFilter) -> Result<Vec<DeadLetter>, Failure> {
+        each!(self, store => store.dead_letters(filter))
+    }
+
+    async fn remove_dead_letters(&self, letters: &[(Key, u32)]) -> Result<u64, Failure> {
+        each!(self, store => store.remove_dead_letters(letters))
+    }
+
+    async fn tally(&self) -> Result<Tally, Failure> {
+        each!(self, store => store.tally())
+    }
+
+    async fn profiles(
+        &self,
+        after: Option<&ProfileId>,
+        limit: u32,
+    ) -> Result<Vec<ProfileSummary>, Failure> {
+        each!(self, store => store.profiles(after, limit))
+    }
+
+    async fn profile(&self, profile: &ProfileId) -> Result<Option<ProfileSummary>, Failure> {
+        each!(self, store => store.profile(profile))
+    }
+
+    async fn hours(
+        &self,
+        profile: &ProfileId,
+        from: Hour,
+        to: Hour,
+    ) -> Result<Vec<HourCount>, Failure> {
+        each!(self, store => store.hours(profile, from, to))
+    }
+
+    async fn link_totals(
+        &self,
+        profile: &ProfileId,
+        from: Hour,
+        to: Hour,
+    ) -> Result<Vec<LinkTotal>, Failure> {
+        each!(self, store => store.link_totals(profile, from, to))
+    }
+
+    async fn profile_visitors(
+        &self,
+        profile: &ProfileId,
+        from: Day,
+        to: Day,
+    ) -> Result<Sketch, Failure> {
+        each!(self, store => store.profile_visitors(profile, from, to))
+    }
+
+    async fn link_visitors(
+        &self,
+        profile: &ProfileId,
+        from: Day,
+        to: Day,
+    ) -> Result<Vec<(LinkId, Sketch)>, Failure> {
+        each!(self, store => store.link_visitors(profile, from, to))
+    }
+
+    async fn audience(
+        &self,
+        profile: &ProfileId,
+        from: Day,
+        to: Day,
+    ) -> Result<Vec<AudienceCount>, Failure> {
+        each!(self, store => store.audience(profile, from, to))
+    }
+
+    async fn milestones(
+        &self,
+        profile: &ProfileId,
+        limit: u32,
+    ) -> Result<Vec<MilestoneRow>, Failure> {
+        each!(self, store => store.milestones(profile, limit))
+    }
+
+    async fn verify(&self, repair: bool) -> Result<Vec<Difference>, Failure> {
+        each!(self, store => store.verify(repair))
+    }
+}

@@ -1,0 +1,42 @@
+//! What both implementations of a seam must do: one suite for each seam, run against both.
+
+mod queue;
+mod store;
+
+use crate::harness;
+
+#[tokio::test]
+async fn sqlite_queue_keeps_the_queue_contract() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = treehook_sqlite::QueueLimits { max_bytes: 1 << 30, ..Default::default() };
+    let queue = treehook_sqlite::Queue::open(dir.path(), limits).await.unwrap();
+    queue::queue_contract(&queue, || queue.consumer()).await;
+}
+
+#[tokio::test]
+async fn rabbitmq_keeps_the_queue_contract() {
+    let broker = harness::TestBroker::start().await;
+    queue::queue_contract(&broker.broker.publisher(), || {
+        broker.broker.consumer(treehook_rabbitmq::Which::Aggregate, 100)
+    })
+    .await;
+    broker.end().await;
+}
+
+#[tokio::test]
+async fn sqlite_store_keeps_the_store_contract() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = treehook_sqlite::Store::open(dir.path()).await.unwrap();
+    store.migrate().await.unwrap();
+    store::store_contract(&store).await;
+}
+
+#[tokio::test]
+async fn postgres_keeps_the_store_contract() {
+    let database = harness::TestDatabase::create().await;
+    let store = database.store();
+    store.migrate().await.unwrap();
+    store::store_contract(&store).await;
+    drop(store);
+    database.end().await;
+}

@@ -1,0 +1,227 @@
+//! The contract of `EventStore`.
+
+use std::collections::BTreeMap;
+
+use treehook_event::{
+    Day, DeadFilter, DeadLetter, Dimension, EventStore, Hour, LinkChangeKind, Recorded,
+};
+
+use crate::fixtures::{
+    DAY, HOUR, NOON, at, change, click, profile, renamed, titled, unfit, unknown, view,
+};
+
+/// Runs every case against one store, which is empty and migrated at the start.
+pub(super) async fn store_contract<S: EventStore>(store: &S) {
+    an_empty_store_answers(store).await;
+    recording_twice_counts_once(store).await;
+    late_and_unordered_events_find_their_hour(store).await;
+    visitors_are_counted_once_over_days(store).await;
+    the_audience_adds_up(store).await;
+    links_are_last_writer_wins_field_by_field(store).await;
+    unknown_types_are_archived(store).await;
+    dead_letters_are_kept_and_filtered(store).await;
+    verify_agrees_with_all_of_this(store).await;
+    what_is_past_retention_goes(store).await;
+}
+
+async fn clicks_by_link<S: EventStore>(store: &S, of: &str) -> BTreeMap<String, u64> {
+    let all = (Hour(0), Hour(10_000_000));
+    let totals = store.link_totals(&profile(of), all.0, all.1).await.unwrap();
+    totals.into_iter().map(|total| (total.link_id.to_string(), total.clicks)).collect()
+}
+
+async fn an_empty_store_answers<S: EventStore>(store: &S) {
+    store.ping().await.unwrap();
+    assert_eq!(store.record(&[], at(NOON)).await.unwrap(), Recorded::default());
+    assert_eq!(store.tally().await.unwrap().applied, 0);
+    assert!(store.profiles(None, 10).await.unwrap().is_empty());
+    assert_eq!(store.profile(&profile("nobody")).await.unwrap(), None);
+    assert!(store.verify(false).await.unwrap().is_empty());
+}
+
+async fn recording_twice_counts_once<S: EventStore>(store: &S) {
+    let batch = [
+        click("c1", "twice", "a", 1, NOON),
+        click("c2", "twice", "a", 2, NOON),
+        click("c1", "twice", "a", 1, NOON),
+        view("v1", "twice", 1, NOON),
+    ];
+    let first = store.record(&batch, at(NOON)).await.unwrap();
+    assert_eq!(first, Recorded { fresh: vec![0, 1, 3], duplicates: 1 });
+    let second = store.record(&batch, at(NOON)).await.unwrap();
+    assert_eq!(second, Recorded { fresh: vec![], duplicates: 4 });
+    // The same identity rendered anew with another time of the same UTC day.
+    let again = [click("c1", "twice", "a", 1, NOON + 5 * HOUR)];
+    assert_eq!(store.record(&again, at(NOON)).await.unwrap().duplicates, 1);
+    // Another source's identity is another event.
+    let mut other = click("c1", "twice", "a", 1, NOON);
+    other.source = treehook_event::SourceName::new("dub").unwrap();
+    assert_eq!(store.record(&[other], at(NOON)).await.unwrap().fresh, vec![0]);
+    assert_eq!(clicks_by_link(store, "twice").await, BTreeMap::from([("a".to_owned(), 3)]));
+    let tally = store.tally().await.unwrap();
+    assert_eq!((tally.applied, tally.duplicates), (4, 6));
+    assert_eq!(tally.newest_event, Some(at(NOON)));
+}
+
+async fn late_and_unordered_events_find_their_hour<S: EventStore>(store: &S) {
+    let batch = [
+        click("l3", "late", "a", 1, NOON + 2 * HOUR),
+        click("l1", "late", "a", 1, NOON - 40 * DAY),
+        click("l2", "late", "b", 1, NOON),
+        view("l4", "late", 1, NOON + 1),
+    ];
+    store.record(&batch, at(NOON)).await.unwrap();
+    store.record(&[click("l5", "late", "a", 1, NOON - 40 * DAY + 1)], at(NOON)).await.unwrap();
+    let noon = at(NOON).hour();
+    let hours =
+        store.hours(&profile("late"), Hour(noon.0 - 24 * 41), Hour(noon.0 + 3)).await.unwrap();
+    let counted: Vec<_> =
+        hours.iter().map(|count| (count.hour.0 - noon.0, count.views, count.clicks)).collect();
+    assert_eq!(counted, [(-24 * 40, 0, 2), (0, 1, 1), (2, 0, 1)]);
+    let window = store.link_totals(&profile("late"), noon, Hour(noon.0 + 1)).await.unwrap();
+    let clicked: Vec<_> =
+        window.iter().filter(|t| t.clicks > 0).map(|t| (t.link_id.as_str(), t.clicks)).collect();
+    assert_eq!(clicked, [("b", 1)]);
+}
+
+async fn visitors_are_counted_once_over_days<S: EventStore>(store: &S) {
+    let mut batch = Vec::new();
+    for day in 0..3 {
+        for visitor in 0..60_u64 {
+            // 60 visitors a day, 40 of whom come every day.
+            let who = if visitor < 40 { visitor } else { visitor + 100 * (day as u64 + 1) };
+            let who = who.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let link = if visitor % 2 == 0 { "even" } else { "odd" };
+            let id = format!("u{day}-{visitor}");
+            batch.push(click(&id, "unique", link, who, NOON + day * DAY));
+        }
+    }
+    let (first, second) = batch.split_at(77);
+    store.record(first, at(NOON)).await.unwrap();
+    store.record(second, at(NOON)).await.unwrap();
+    let from = at(NOON).day();
+    let of_days = async |days: i32| {
+        let to = Day(from.0 + days);
+        store.profile_visitors(&profile("unique"), from, to).await.unwrap().count()
+    };
+    assert_eq!([of_days(1).await, of_days(2).await, of_days(3).await], [60, 80, 100]);
+    let links = store.link_visitors(&profile("unique"), from, Day(from.0 + 3)).await.unwrap();
+    let counted: BTreeMap<_, _> =
+        links.iter().map(|(link, sketch)| (link.as_str(), sketch.count())).collect();
+    assert_eq!(counted, BTreeMap::from([("even", 50), ("odd", 50)]));
+}
+
+async fn the_audience_adds_up<S: EventStore>(store: &S) {
+    let from = at(NOON).day();
+    let rows = store.audience(&profile("unique"), from, Day(from.0 + 2)).await.unwrap();
+    for dimension in [Dimension::Country, Dimension::Device, Dimension::Referrer] {
+        let clicks: u64 =
+            rows.iter().filter(|row| row.dimension == dimension).map(|row| row.clicks).sum();
+        assert_eq!(clicks, 120, "{dimension:?}");
+    }
+    assert!(rows.iter().any(|row| row.value == "instagram.com"));
+}
+
+async fn links_are_last_writer_wins_field_by_field<S: EventStore>(store: &S) {
+    use LinkChangeKind::{Created, Deleted, Updated};
+    let created = treehook_event::LinkFields {
+        url: Some(Some("https://example.com/".into())),
+        position: Some(3),
+        ..titled("first")
+    };
+    let batches = [
+        vec![change("s3", Updated, "s", titled("third"), NOON + 3)],
+        vec![change("s1", Created, "s", created, NOON + 1), renamed("n2", "newer", NOON + 2)],
+        vec![change("s2", Updated, "s", titled("second"), NOON + 2), renamed("n1", "older", NOON)],
+        vec![change("d2", Deleted, "gone", Default::default(), NOON + 2)],
+        vec![change("d3", Updated, "gone", titled("revived?"), NOON + 3)],
+    ];
+    for batch in &batches {
+        store.record(batch, at(NOON)).await.unwrap();
+    }
+    let totals = store.link_totals(&profile("p"), Hour(0), Hour(1)).await.unwrap();
+    let states: BTreeMap<_, _> =
+        totals.into_iter().map(|total| (total.link_id.to_string(), total.state)).collect();
+    let state = &states["s"];
+    assert_eq!(state.title.as_ref().unwrap().value, "third");
+    assert_eq!(state.url.as_ref().unwrap().value.as_deref(), Some("https://example.com/"));
+    assert_eq!(state.position.as_ref().unwrap().value, 3);
+    assert!(state.deleted.is_none());
+    assert!(states["gone"].deleted.is_some());
+    let summary = store.profile(&profile("p")).await.unwrap().unwrap();
+    assert_eq!(summary.state.username.unwrap().value, "newer");
+    let names: Vec<String> = store
+        .profiles(None, 100)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|summary| summary.profile_id.to_string())
+        .collect();
+    assert_eq!(names, ["late", "p", "twice", "unique"]);
+    let page = store.profiles(Some(&profile("late")), 2).await.unwrap();
+    assert_eq!(page.len(), 2);
+    assert_eq!(page[0].profile_id.as_str(), "p");
+}
+
+async fn unknown_types_are_archived<S: EventStore>(store: &S) {
+    let before = store.tally().await.unwrap().applied;
+    let recorded = store.record(&[unknown("x1", NOON)], at(NOON)).await.unwrap();
+    assert_eq!(recorded.fresh, vec![0]);
+    assert_eq!(store.tally().await.unwrap().applied, before + 1);
+}
+
+async fn dead_letters_are_kept_and_filtered<S: EventStore>(store: &S) {
+    let one = DeadLetter::of(&unfit("dead1", NOON), "missing_field:link_id", at(NOON));
+    let two = DeadLetter::of(&click("dead2", "p", "l", 1, NOON), "expired", at(NOON + HOUR));
+    store.bury(&[one.clone(), two.clone()]).await.unwrap();
+    let again = DeadLetter { first_at: at(NOON + 9), last_at: at(NOON + 9), ..one.clone() };
+    store.bury(&[again]).await.unwrap();
+    store.bury(&[]).await.unwrap();
+    let all = DeadFilter { limit: 10, ..DeadFilter::default() };
+    let letters = store.dead_letters(&all).await.unwrap();
+    assert_eq!(letters.len(), 2);
+    assert!(letters[0].key() < letters[1].key());
+    let kept = letters.iter().find(|letter| letter.key() == one.key()).unwrap();
+    assert_eq!((kept.attempts, kept.first_at, kept.last_at), (2, at(NOON), at(NOON + 9)));
+    assert_eq!(kept.event, one.event);
+    assert_eq!(store.tally().await.unwrap().dead, 2);
+    for (filter, found) in [
+        (DeadFilter { reason: Some("missing_field".into()), ..all.clone() }, 1),
+        (DeadFilter { reason: Some("missing_field:link_id".into()), ..all.clone() }, 1),
+        (DeadFilter { reason: Some("missing".into()), ..all.clone() }, 0),
+        (DeadFilter { source: Some("dub".into()), ..all.clone() }, 0),
+        (DeadFilter { event_type: Some("link.clicked".into()), ..all.clone() }, 2),
+        (DeadFilter { last_before: Some(at(NOON + 9)), ..all.clone() }, 1),
+        (DeadFilter { ids: vec![two.key()], ..all.clone() }, 1),
+        (DeadFilter { after: Some(letters[0].key()), ..all.clone() }, 1),
+        (DeadFilter { limit: 1, ..all.clone() }, 1),
+    ] {
+        assert_eq!(store.dead_letters(&filter).await.unwrap().len(), found, "{filter:?}");
+    }
+    // What was buried again since it was read is not what was dealt with.
+    assert_eq!(store.remove_dead_letters(&[(one.key(), 1)]).await.unwrap(), 0);
+    let both = [(one.key(), 2), (two.key(), 1)];
+    assert_eq!(store.remove_dead_letters(&both).await.unwrap(), 2);
+    assert_eq!(store.remove_dead_letters(&both).await.unwrap(), 0);
+    assert_eq!(store.tally().await.unwrap().dead, 0);
+}
+
+async fn verify_agrees_with_all_of_this<S: EventStore>(store: &S) {
+    assert_eq!(store.verify(false).await.unwrap(), []);
+    assert_eq!(store.verify(true).await.unwrap(), []);
+}
+
+async fn what_is_past_retention_goes<S: EventStore>(store: &S) {
+    let today = at(NOON + 10 * DAY);
+    store.record(&[click("edge", "edge", "a", 1, NOON - 20 * DAY)], at(NOON)).await.unwrap();
+    // 30 days back from today is exactly the day of that click: kept.
+    store.maintain(today, 30).await.unwrap();
+    let twice = store.record(&[click("edge", "edge", "a", 1, NOON - 20 * DAY)], at(NOON)).await;
+    assert_eq!(twice.unwrap().duplicates, 1);
+    let done = store.maintain(at(NOON + 11 * DAY), 30).await.unwrap();
+    assert!(done.days_dropped >= 1, "{done:?}");
+    // Its rollups stay, and what is left still verifies.
+    assert_eq!(clicks_by_link(store, "edge").await, BTreeMap::from([("a".to_owned(), 1)]));
+    assert_eq!(store.verify(false).await.unwrap(), []);
+    assert_eq!(clicks_by_link(store, "twice").await, BTreeMap::from([("a".to_owned(), 3)]));
+}

@@ -1,0 +1,88 @@
+//! Servers of a test's own, for stories in which they crash.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+/// The scripts that start and stop servers.
+fn scripts() -> PathBuf {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/servers");
+    std::env::var_os("TREEHOOK_TEST_SERVERS").map_or_else(beside, PathBuf::from)
+}
+
+async fn script(name: &str, verb: &str, dir: &Path) {
+    let status = Command::new(scripts().join(name))
+        .arg(verb)
+        .arg(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .await
+        .unwrap();
+    assert!(status.success(), "{name} {verb} {}: {status}", dir.display());
+}
+
+macro_rules! own_server {
+    ($(#[$doc:meta])* $name:ident, $script:literal) => {
+        $(#[$doc])*
+        pub struct $name {
+            dir: PathBuf,
+            pub url: String,
+        }
+
+        impl $name {
+            pub async fn start() -> Self {
+                use std::os::unix::fs::PermissionsExt as _;
+                // Kept when a test fails: whoever runs the tests ends the servers left below it.
+                let dir = tempfile::tempdir().unwrap().keep();
+                // Postgres runs as another user when the tests run as root.
+                let open = std::fs::Permissions::from_mode(0o755);
+                std::fs::set_permissions(&dir, open).unwrap();
+                let server = dir.join("server");
+                script($script, "start", &server).await;
+                let url = std::fs::read_to_string(server.join("url")).unwrap().trim().to_owned();
+                Self { dir, url }
+            }
+
+            fn server(&self) -> PathBuf {
+                self.dir.join("server")
+            }
+
+            /// Everything it has logged.
+            pub fn log(&self) -> String {
+                std::fs::read_to_string(self.server().join("server.log")).unwrap()
+            }
+
+            /// Orderly, its data kept.
+            pub async fn stop(&self) {
+                script($script, "stop", &self.server()).await;
+            }
+
+            /// SIGKILL, its data kept.
+            pub async fn kill(&self) {
+                script($script, "kill", &self.server()).await;
+            }
+
+            /// Gone for good.
+            pub async fn end(self) {
+                self.kill().await;
+                std::fs::remove_dir_all(&self.dir).unwrap();
+            }
+
+            /// Again, on the same port with the same data.
+            pub async fn restart(&self) {
+                script($script, "start", &self.server()).await;
+            }
+        }
+    };
+}
+
+own_server! {
+    /// A RabbitMQ that one test may crash.
+    OwnRabbit, "rabbitmq.sh"
+}
+own_server! {
+    /// A Postgres that one test may crash.
+    OwnPostgres, "postgres.sh"
+}
