@@ -8,7 +8,7 @@ use crate::harness;
 #[tokio::test]
 async fn sqlite_queue_keeps_the_queue_contract() {
     let dir = tempfile::tempdir().unwrap();
-    let limits = treehook_sqlite::QueueLimits { max_bytes: 1 << 30, ..Default::default() };
+    let limits = treehook_sqlite::QueueLimits { max_bytes: 1 << 30 };
     let queue = treehook_sqlite::Queue::open(dir.path(), limits).await.unwrap();
     queue::queue_contract(&queue, || queue.consumer()).await;
 }

@@ -7,26 +7,26 @@ use treehook_event::{
 };
 
 /// Noon of a fixed day: 2026-11-20T12:00:00Z.
-pub const NOON: i64 = 1_795_176_000_000;
+pub(crate) const NOON: i64 = 1_795_176_000_000;
 /// Milliseconds of an hour.
-pub const HOUR: i64 = 3_600_000;
+pub(crate) const HOUR: i64 = 3_600_000;
 /// Milliseconds of a day.
-pub const DAY: i64 = 24 * HOUR;
+pub(crate) const DAY: i64 = 24 * HOUR;
 
-pub fn profile(id: &str) -> ProfileId {
+pub(crate) fn profile(id: &str) -> ProfileId {
     ProfileId::new(id).unwrap()
 }
 
-pub fn link(id: &str) -> LinkId {
+pub(crate) fn link(id: &str) -> LinkId {
     LinkId::new(id).unwrap()
 }
 
-pub fn at(millis: i64) -> Timestamp {
+pub(crate) fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis)
 }
 
 /// Any event.
-pub fn event(identity: &str, millis: i64, body: Body) -> Event {
+pub(crate) fn event(identity: &str, millis: i64, body: Body) -> Event {
     Event {
         source: SourceName::new("linktree").unwrap(),
         identity: Identity::given(identity),
@@ -50,18 +50,24 @@ fn visit(kind: VisitKind, profile_id: &str, visitor: u64) -> Body {
 }
 
 /// A click by a visitor.
-pub fn click(identity: &str, profile_id: &str, link_id: &str, visitor: u64, millis: i64) -> Event {
+pub(crate) fn click(
+    identity: &str,
+    profile_id: &str,
+    link_id: &str,
+    visitor: u64,
+    millis: i64,
+) -> Event {
     let kind = VisitKind::Click { link_id: link(link_id) };
     event(identity, millis, visit(kind, profile_id, visitor))
 }
 
 /// A view by a visitor.
-pub fn view(identity: &str, profile_id: &str, visitor: u64, millis: i64) -> Event {
+pub(crate) fn view(identity: &str, profile_id: &str, visitor: u64, millis: i64) -> Event {
     event(identity, millis, visit(VisitKind::View, profile_id, visitor))
 }
 
 /// A change of a link.
-pub fn change(
+pub(crate) fn change(
     identity: &str,
     kind: LinkChangeKind,
     link_id: &str,
@@ -74,12 +80,12 @@ pub fn change(
 }
 
 /// A title and nothing else.
-pub fn titled(title: &str) -> LinkFields {
+pub(crate) fn titled(title: &str) -> LinkFields {
     LinkFields { title: Some(title.into()), ..LinkFields::default() }
 }
 
 /// A change of a profile.
-pub fn renamed(identity: &str, name: &str, millis: i64) -> Event {
+pub(crate) fn renamed(identity: &str, name: &str, millis: i64) -> Event {
     let fields = ProfileFields {
         profile_id: profile("p"),
         username: Some(name.into()),
@@ -92,18 +98,18 @@ pub fn renamed(identity: &str, name: &str, millis: i64) -> Event {
 }
 
 /// An event of a type that nobody knows.
-pub fn unknown(identity: &str, millis: i64) -> Event {
+pub(crate) fn unknown(identity: &str, millis: i64) -> Event {
     event(identity, millis, Body::Unknown { event_type: EventType::given("tip.received") })
 }
 
 /// An event that cannot be counted.
-pub fn unfit(identity: &str, millis: i64) -> Event {
+pub(crate) fn unfit(identity: &str, millis: i64) -> Event {
     let event_type = EventType::given("link.clicked");
     event(identity, millis, Body::Unfit { event_type, reason: "missing_field:link_id".into() })
 }
 
 /// A click as Linktree sends it, now.
-pub fn click_envelope(id: &str, profile_id: &str, link_id: &str, visitor: &str) -> Value {
+pub(crate) fn click_envelope(id: &str, profile_id: &str, link_id: &str, visitor: &str) -> Value {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     json!({
         "id": id, "type": "link.clicked", "timestamp": now.as_secs(),

@@ -9,18 +9,18 @@ mod servers;
 
 use std::time::{Duration, Instant};
 
-pub use broker::TestBroker;
-pub use client::{Client, SECRET, now};
-pub use database::TestDatabase;
-pub use process::{Deployment, Process};
-pub use proxy::Proxy;
-pub use servers::{OwnPostgres, OwnRabbit};
+pub(crate) use broker::TestBroker;
+pub(crate) use client::{Client, SECRET, now};
+pub(crate) use database::TestDatabase;
+pub(crate) use process::Deployment;
+pub(crate) use proxy::Proxy;
+pub(crate) use servers::{OwnPostgres, OwnRabbit};
 
 /// How long a story waits for anything before it fails.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Asks until the answer is yes; fails with what it waited for when the deadline passes.
-pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     let mut tick = tokio::time::interval(Duration::from_millis(50));
     while !holds().await {

@@ -1,5 +1,7 @@
 //! The stories: HTTP in, API out, against real servers, with processes killed and connections cut.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by ending")]
+
 mod commands;
 mod contracts;
 mod embedded;

@@ -14,7 +14,7 @@ use treehook_simulator::{
 use crate::harness::{Client, SECRET, eventually};
 
 /// About 10,000 distinct clicks over 50 links, 20 % sent twice, 5 % late by days, in arrays of up to `batch`.
-pub fn ten_thousand_clicks(batch: usize) -> TrafficPlan {
+pub(crate) fn ten_thousand_clicks(batch: usize) -> TrafficPlan {
     TrafficPlan {
         seed: 7,
         profiles: 5,
@@ -31,13 +31,13 @@ pub fn ten_thousand_clicks(batch: usize) -> TrafficPlan {
 }
 
 /// A run of traffic: what was met, and what must be counted.
-pub struct Run {
-    pub report: LoadReport,
-    pub expected: Expected,
+pub(crate) struct Run {
+    pub(crate) report: LoadReport,
+    pub(crate) expected: Expected,
 }
 
 /// Sends it all over 8 connections, with a platform's retries a hundred times faster.
-pub async fn send(to: SocketAddr, plan: TrafficPlan, rate: Option<f64>) -> Run {
+pub(crate) async fn send(to: SocketAddr, plan: TrafficPlan, rate: Option<f64>) -> Run {
     let mut traffic = Traffic::new(plan, crate::harness::now()).unwrap().with_expected();
     let key = SigningKey::decode(SECRET, KeyEncoding::Utf8).unwrap();
     let signer = Signer::new(Scheme::linktree(), key).unwrap();
@@ -56,13 +56,13 @@ pub async fn send(to: SocketAddr, plan: TrafficPlan, rate: Option<f64>) -> Run {
 
 impl Run {
     /// Every delivery was answered 2xx in the end, and no forgery ever.
-    pub fn assert_all_accepted(&self) {
+    pub(crate) fn assert_all_accepted(&self) {
         assert_eq!(self.report.unanswered, 0, "{:?}", self.report);
         assert_eq!(self.report.accepted_forgeries, 0, "{:?}", self.report);
     }
 
     /// No answer but 202, and 403 for forgeries.
-    pub fn assert_no_refusals(&self) {
+    pub(crate) fn assert_no_refusals(&self) {
         let refused: BTreeMap<_, _> = self
             .report
             .by_status
@@ -73,7 +73,7 @@ impl Run {
     }
 
     /// Waits until everything is counted, then compares every figure that the API gives.
-    pub async fn assert_counted(&self, client: &Client, admin: SocketAddr) {
+    pub(crate) async fn assert_counted(&self, client: &Client, admin: SocketAddr) {
         let mut seen = 0;
         eventually("every event is applied", async || {
             let status = client.get(admin, "/api/v1/status").await;
@@ -104,7 +104,8 @@ impl Run {
 
 fn within(counted: &serde_json::Value, real: usize, tolerance: f64, what: &str) {
     let counted = counted.as_f64().unwrap();
-    let allowed = if real <= 100 { 0.0 } else { real as f64 * tolerance };
-    let off = (counted - real as f64).abs();
+    let real = f64::from(u32::try_from(real).unwrap());
+    let allowed = if real <= 100.0 { 0.0 } else { real * tolerance };
+    let off = (counted - real).abs();
     assert!(off <= allowed, "{what}: {counted} visitors counted, {real} came");
 }

@@ -166,9 +166,9 @@ async fn a_consumer_that_waits_is_woken<P: Publisher, C: Consumer>(
     consumer: &mut C,
 ) {
     let event = clicks("woken", 1);
-    let (received, published) =
+    let (received, outcome) =
         tokio::join!(consumer.receive(10, DEADLINE), publisher.publish(&event));
-    published.unwrap();
+    outcome.unwrap();
     let (events, receipts) = split(received.unwrap());
     assert_eq!(events.len(), 1);
     consumer.settle(receipts).await.unwrap();
@@ -179,9 +179,9 @@ async fn many_publishers_lose_nothing<P: Publisher, C: Consumer>(publisher: &P, 
     const EACH: usize = 20;
     let batches: Vec<Vec<Event>> =
         (0..AT_ONCE).map(|n| clicks(&format!("many{n}-"), EACH)).collect();
-    let published: Vec<_> = batches.iter().map(|batch| publisher.publish(batch)).collect();
+    let publishing: Vec<_> = batches.iter().map(|batch| publisher.publish(batch)).collect();
     let (outcomes, received) =
-        tokio::join!(futures_util::future::join_all(published), take(consumer, AT_ONCE * EACH));
+        tokio::join!(futures_util::future::join_all(publishing), take(consumer, AT_ONCE * EACH));
     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
     assert_eq!(identities(&received).len(), AT_ONCE * EACH);
     is_empty(consumer).await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use treehook_event::{
-    Day, DeadFilter, DeadLetter, Dimension, EventStore, Hour, LinkChangeKind, Recorded,
+    Day, DeadFilter, DeadLetter, Dimension, EventStore, Hour, LinkChangeKind, LinkFields, Recorded,
 };
 
 use crate::fixtures::{
@@ -86,14 +86,14 @@ async fn late_and_unordered_events_find_their_hour<S: EventStore>(store: &S) {
 
 async fn visitors_are_counted_once_over_days<S: EventStore>(store: &S) {
     let mut batch = Vec::new();
-    for day in 0..3 {
+    for day in 0..3_u64 {
         for visitor in 0..60_u64 {
             // 60 visitors a day, 40 of whom come every day.
-            let who = if visitor < 40 { visitor } else { visitor + 100 * (day as u64 + 1) };
+            let who = if visitor < 40 { visitor } else { visitor + 100 * (day + 1) };
             let who = who.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             let link = if visitor % 2 == 0 { "even" } else { "odd" };
             let id = format!("u{day}-{visitor}");
-            batch.push(click(&id, "unique", link, who, NOON + day * DAY));
+            batch.push(click(&id, "unique", link, who, NOON + day.cast_signed() * DAY));
         }
     }
     let (first, second) = batch.split_at(77);
@@ -124,7 +124,7 @@ async fn the_audience_adds_up<S: EventStore>(store: &S) {
 
 async fn links_are_last_writer_wins_field_by_field<S: EventStore>(store: &S) {
     use LinkChangeKind::{Created, Deleted, Updated};
-    let created = treehook_event::LinkFields {
+    let created = LinkFields {
         url: Some(Some("https://example.com/".into())),
         position: Some(3),
         ..titled("first")
@@ -133,7 +133,7 @@ async fn links_are_last_writer_wins_field_by_field<S: EventStore>(store: &S) {
         vec![change("s3", Updated, "s", titled("third"), NOON + 3)],
         vec![change("s1", Created, "s", created, NOON + 1), renamed("n2", "newer", NOON + 2)],
         vec![change("s2", Updated, "s", titled("second"), NOON + 2), renamed("n1", "older", NOON)],
-        vec![change("d2", Deleted, "gone", Default::default(), NOON + 2)],
+        vec![change("d2", Deleted, "gone", LinkFields::default(), NOON + 2)],
         vec![change("d3", Updated, "gone", titled("revived?"), NOON + 3)],
     ];
     for batch in &batches {

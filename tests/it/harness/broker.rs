@@ -10,15 +10,15 @@ use treehook_rabbitmq::{Broker, BrokerConfig, BrokerState, Timeouts, Topology};
 use super::{server_url, unique};
 
 /// A connected broker of one test.
-pub struct TestBroker {
-    pub broker: Broker,
+pub(crate) struct TestBroker {
+    pub(crate) broker: Broker,
     prefix: String,
     stop: CancellationToken,
     supervisor: JoinHandle<Result<(), Failure>>,
 }
 
 impl TestBroker {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let prefix = format!("{}.", unique("t"));
         let stop = CancellationToken::new();
         let config = BrokerConfig {
@@ -39,7 +39,7 @@ impl TestBroker {
     }
 
     /// Nothing may be left over, and nothing is.
-    pub async fn end(self) {
+    pub(crate) async fn end(self) {
         let depths = self.broker.queue_depth().await.unwrap();
         assert_eq!((depths.aggregate, depths.dead), (0, 0), "left in the queues");
         self.stop.cancel();
@@ -49,7 +49,7 @@ impl TestBroker {
 }
 
 /// Removes what a test declared.
-pub async fn delete_topology(url: &str, prefix: &str) {
+pub(crate) async fn delete_topology(url: &str, prefix: &str) {
     let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     for queue in ["aggregate", "dead"] {

@@ -7,21 +7,21 @@ use serde_json::Value;
 use treehook_event::{KeyEncoding, Scheme, SigningKey, Timestamp, sign};
 
 /// The secret that every test deployment has for `linktree`.
-pub const SECRET: &str = "a-secret-for-tests";
+pub(crate) const SECRET: &str = "a-secret-for-tests";
 
 /// An HTTP client that knows the secret.
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     http: reqwest::Client,
 }
 
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap())
 }
 
 impl Client {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // Whoever is first installs it for all tests of this process.
         drop(rustls::crypto::ring::default_provider().install_default());
         let http = reqwest::Client::builder()
@@ -33,7 +33,7 @@ impl Client {
     }
 
     /// Posts a signed delivery to `linktree`; the status and the body of the answer, or why there is none.
-    pub async fn try_post(
+    pub(crate) async fn try_post(
         &self,
         to: SocketAddr,
         body: &Value,
@@ -50,26 +50,26 @@ impl Client {
     }
 
     /// As [`Client::try_post`], with an answer for sure.
-    pub async fn post(&self, to: SocketAddr, body: &Value) -> (u16, Value) {
+    pub(crate) async fn post(&self, to: SocketAddr, body: &Value) -> (u16, Value) {
         self.try_post(to, body).await.unwrap()
     }
 
     /// Gets a text.
-    pub async fn text(&self, to: SocketAddr, path: &str) -> (u16, String) {
+    pub(crate) async fn text(&self, to: SocketAddr, path: &str) -> (u16, String) {
         let answer = self.http.get(format!("http://{to}{path}")).send().await.unwrap();
         let status = answer.status().as_u16();
         (status, answer.text().await.unwrap())
     }
 
     /// Gets JSON.
-    pub async fn get(&self, to: SocketAddr, path: &str) -> Value {
+    pub(crate) async fn get(&self, to: SocketAddr, path: &str) -> Value {
         let (status, text) = self.text(to, path).await;
         assert_eq!(status, 200, "{path}: {text}");
         serde_json::from_str(&text).unwrap()
     }
 
     /// Clicks per link over the longest named period; empty while the profile is not known.
-    pub async fn clicks(&self, admin: SocketAddr, profile: &str) -> BTreeMap<String, u64> {
+    pub(crate) async fn clicks(&self, admin: SocketAddr, profile: &str) -> BTreeMap<String, u64> {
         let path = format!("/api/v1/profiles/{profile}/links?period=last_90_days");
         let (status, text) = self.text(admin, &path).await;
         if status != 200 {
@@ -85,12 +85,12 @@ impl Client {
             .collect()
     }
 
-    /// The sum of a metric over its labels.
-    pub async fn metric(&self, admin: SocketAddr, name: &str) -> f64 {
+    /// The sum of a counting metric over its labels.
+    pub(crate) async fn metric(&self, admin: SocketAddr, name: &str) -> u64 {
         let (_, text) = self.text(admin, "/metrics").await;
         text.lines()
             .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
             .sum()
     }
 }

@@ -8,19 +8,19 @@ use url::Url;
 use super::{server_url, unique};
 
 /// A database that goes away with its test.
-pub struct TestDatabase {
+pub(crate) struct TestDatabase {
     admin: String,
     name: String,
-    pub url: String,
+    pub(crate) url: String,
 }
 
 impl TestDatabase {
-    pub async fn create() -> Self {
+    pub(crate) async fn create() -> Self {
         Self::create_on(&server_url("TREEHOOK_TEST_DATABASE_URL")).await
     }
 
     /// On this server.
-    pub async fn create_on(admin: &str) -> Self {
+    pub(crate) async fn create_on(admin: &str) -> Self {
         let name = unique("t");
         let mut connection = PgConnection::connect(admin).await.unwrap();
         let statement = AssertSqlSafe(format!("create database {name}"));
@@ -31,19 +31,11 @@ impl TestDatabase {
         Self { admin: admin.to_owned(), name, url: url.into() }
     }
 
-    pub fn store(&self) -> Store {
+    pub(crate) fn store(&self) -> Store {
         Store::connect(&self.url, StoreOptions::default()).unwrap()
     }
 
-    /// One number from one statement.
-    pub async fn number(&self, statement: &'static str) -> i64 {
-        let mut connection = PgConnection::connect(&self.url).await.unwrap();
-        let number = sqlx::query_scalar(statement).fetch_one(&mut connection).await.unwrap();
-        connection.close().await.unwrap();
-        number
-    }
-
-    pub async fn end(self) {
+    pub(crate) async fn end(self) {
         let mut connection = PgConnection::connect(&self.admin).await.unwrap();
         let statement = AssertSqlSafe(format!("drop database {} with (force)", self.name));
         sqlx::query(statement).execute(&mut connection).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
 use tokio::process::{Child, Command};
@@ -12,16 +12,16 @@ use super::client::SECRET;
 use super::{DEADLINE, TestDatabase, eventually, server_url, unique};
 
 /// What a test deployment's processes share.
-pub struct Deployment {
+pub(crate) struct Deployment {
     dir: tempfile::TempDir,
-    pub environment: BTreeMap<String, String>,
-    pub database: Option<TestDatabase>,
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) database: Option<TestDatabase>,
     broker: Option<(String, String)>,
 }
 
 impl Deployment {
     /// Nothing but a secret and a directory.
-    pub fn embedded() -> Self {
+    pub(crate) fn embedded() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data").display().to_string();
         let environment = [
@@ -38,7 +38,7 @@ impl Deployment {
     }
 
     /// On the shared RabbitMQ and the shared Postgres.
-    pub async fn server() -> Self {
+    pub(crate) async fn server() -> Self {
         Self::server_on(
             &server_url("TREEHOOK_TEST_AMQP_URL"),
             &server_url("TREEHOOK_TEST_DATABASE_URL"),
@@ -47,7 +47,7 @@ impl Deployment {
     }
 
     /// On these servers.
-    pub async fn server_on(amqp_url: &str, postgres_url: &str) -> Self {
+    pub(crate) async fn server_on(amqp_url: &str, postgres_url: &str) -> Self {
         let mut deployment = Self::embedded();
         let database = TestDatabase::create_on(postgres_url).await;
         let prefix = format!("{}.", unique("t"));
@@ -59,16 +59,16 @@ impl Deployment {
         deployment
     }
 
-    pub fn set(&mut self, name: &str, value: &str) {
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.environment.insert(name.to_owned(), value.to_owned());
     }
 
-    pub fn data_dir(&self) -> PathBuf {
+    pub(crate) fn data_dir(&self) -> PathBuf {
         PathBuf::from(&self.environment["TREEHOOK_DATA_DIR"])
     }
 
     /// A directory beside the others, for a second receiver.
-    pub fn other_dir(&self, name: &str) -> PathBuf {
+    pub(crate) fn other_dir(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -88,12 +88,12 @@ impl Deployment {
     }
 
     /// Starts a command that stays, and waits until it listens.
-    pub async fn start(&self, arguments: &[&str]) -> Process {
+    pub(crate) async fn start(&self, arguments: &[&str]) -> Process {
         self.start_with(arguments, &[]).await
     }
 
     /// As [`Deployment::start`], with further variables.
-    pub async fn start_with(&self, arguments: &[&str], more: &[(&str, &str)]) -> Process {
+    pub(crate) async fn start_with(&self, arguments: &[&str], more: &[(&str, &str)]) -> Process {
         let log = self.dir.path().join(unique("log"));
         let file = std::fs::File::create(&log).unwrap();
         let mut command = self.command(arguments);
@@ -114,7 +114,7 @@ impl Deployment {
     }
 
     /// Runs a command that ends.
-    pub async fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Output {
         let mut command = self.command(arguments);
         let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output();
         tokio::time::timeout(DEADLINE, output)
@@ -124,7 +124,7 @@ impl Deployment {
     }
 
     /// Runs a command that must succeed; what it printed.
-    pub async fn output(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn output(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments).await;
         let errors = String::from_utf8_lossy(&output.stderr);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -137,7 +137,7 @@ impl Deployment {
     }
 
     /// Removes what the deployment made on the servers, once its processes are gone.
-    pub async fn end(self) {
+    pub(crate) async fn end(self) {
         if let Some((url, prefix)) = &self.broker {
             delete_topology(url, prefix).await;
         }
@@ -160,38 +160,34 @@ fn listening(log: &str, role: &str) -> Option<(Option<SocketAddr>, SocketAddr)> 
 }
 
 /// One running process.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     log: PathBuf,
     public: Option<SocketAddr>,
-    pub admin: SocketAddr,
+    pub(crate) admin: SocketAddr,
 }
 
 impl Process {
     /// The public listener.
-    pub fn public(&self) -> SocketAddr {
+    pub(crate) fn public(&self) -> SocketAddr {
         self.public.expect("this role has a public listener")
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
-    pub fn log_path(&self) -> &Path {
-        &self.log
-    }
-
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id().expect("it runs")
     }
 
     /// SIGKILL, and gone.
-    pub async fn kill(mut self) {
+    pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
 
     /// SIGTERM, and its exit code.
-    pub async fn terminate(mut self) -> i32 {
+    pub(crate) async fn terminate(mut self) -> i32 {
         let id = self.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &id]).status().await.unwrap();
         assert!(sent.success());

@@ -19,14 +19,14 @@ enum Mode {
 }
 
 /// Forwards one port to one server until it is dropped.
-pub struct Proxy {
-    pub address: SocketAddr,
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
     mode: watch::Sender<Mode>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Proxy {
-    pub async fn to(server: SocketAddr) -> Self {
+    pub(crate) async fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (mode, watched) = watch::channel(Mode::Open);
@@ -40,15 +40,15 @@ impl Proxy {
         Self { address, mode, task }
     }
 
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.mode.send_replace(Mode::Cut);
     }
 
-    pub fn stall(&self) {
+    pub(crate) fn stall(&self) {
         self.mode.send_replace(Mode::Stalled);
     }
 
-    pub fn restore(&self) {
+    pub(crate) fn restore(&self) {
         self.mode.send_replace(Mode::Open);
     }
 }

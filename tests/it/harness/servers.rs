@@ -26,13 +26,13 @@ async fn script(name: &str, verb: &str, dir: &Path) {
 macro_rules! own_server {
     ($(#[$doc:meta])* $name:ident, $script:literal) => {
         $(#[$doc])*
-        pub struct $name {
+        pub(crate) struct $name {
             dir: PathBuf,
-            pub url: String,
+            pub(crate) url: String,
         }
 
         impl $name {
-            pub async fn start() -> Self {
+            pub(crate) async fn start() -> Self {
                 use std::os::unix::fs::PermissionsExt as _;
                 // Kept when a test fails: whoever runs the tests ends the servers left below it.
                 let dir = tempfile::tempdir().unwrap().keep();
@@ -49,29 +49,24 @@ macro_rules! own_server {
                 self.dir.join("server")
             }
 
-            /// Everything it has logged.
-            pub fn log(&self) -> String {
-                std::fs::read_to_string(self.server().join("server.log")).unwrap()
-            }
-
             /// Orderly, its data kept.
-            pub async fn stop(&self) {
+            pub(crate) async fn stop(&self) {
                 script($script, "stop", &self.server()).await;
             }
 
             /// SIGKILL, its data kept.
-            pub async fn kill(&self) {
+            pub(crate) async fn kill(&self) {
                 script($script, "kill", &self.server()).await;
             }
 
             /// Gone for good.
-            pub async fn end(self) {
+            pub(crate) async fn end(self) {
                 self.kill().await;
                 std::fs::remove_dir_all(&self.dir).unwrap();
             }
 
             /// Again, on the same port with the same data.
-            pub async fn restart(&self) {
+            pub(crate) async fn restart(&self) {
                 script($script, "start", &self.server()).await;
             }
         }
@@ -85,4 +80,11 @@ own_server! {
 own_server! {
     /// A Postgres that one test may crash.
     OwnPostgres, "postgres.sh"
+}
+
+impl OwnPostgres {
+    /// Everything it has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.server().join("server.log")).unwrap()
+    }
 }
