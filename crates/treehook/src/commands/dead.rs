@@ -8,7 +8,7 @@ use treehook_event::{
 use treehook_pipeline::Backoff;
 use treehook_sqlite::{Queue, QueueLimits};
 
-use super::table::Table;
+use super::table::{Table, shortened};
 use super::{opened, print};
 use crate::Trouble;
 use crate::cli::{DeadChosen, DeadCommand, DeadFilterArgs, DeadList, DeadShow};
@@ -61,17 +61,11 @@ async fn list(args: DeadList) -> Result<(), Trouble> {
     if letters.is_empty() {
         return print("no dead letters\n");
     }
-    let mut table = Table::new(&["id", "reason", "source", "type", "last", "tries"]);
+    // An id is to be copied, so it stays on one line; sources and types are in `show` and `--json`.
+    let mut table = Table::new(&["id", "buried last", "reason"]);
     for letter in &letters {
-        let last = letter.last_at.to_rfc3339();
-        table.row(&[
-            &letter.id(),
-            &letter.reason,
-            letter.source.as_str(),
-            letter.event_type.as_str(),
-            &last[..16],
-            &letter.attempts.to_string(),
-        ]);
+        let last = letter.last_at.to_rfc3339().replace('T', " ");
+        table.row(&[&letter.id(), &last[..16], &shortened(&letter.reason, 26)]);
     }
     print(&table.to_string())
 }

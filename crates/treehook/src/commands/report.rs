@@ -9,7 +9,7 @@ use tower::ServiceExt as _;
 use treehook_console::Access;
 use treehook_event::{EventStore as _, ProfileId};
 
-use super::table::Table;
+use super::table::{Table, shortened};
 use super::{opened, print};
 use crate::Trouble;
 use crate::admin;
@@ -230,14 +230,6 @@ fn link_name(link: &Value) -> String {
     let name = link["title"].as_str().filter(|title| !title.is_empty());
     let name = name.map_or_else(|| text_of(&link["link_id"]), str::to_owned);
     if link["deleted"] == Value::Bool(true) { format!("{name} (deleted)") } else { name }
-}
-
-fn shortened(text: &str, longest: usize) -> String {
-    if text.chars().count() <= longest {
-        return text.to_owned();
-    }
-    let kept: String = text.chars().take(longest.saturating_sub(1)).collect();
-    format!("{kept}…")
 }
 
 fn bar(clicks: u64, most: u64) -> String {

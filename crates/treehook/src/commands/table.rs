@@ -48,3 +48,12 @@ impl std::fmt::Display for Table {
         Ok(())
     }
 }
+
+/// At most this many characters, with a mark where something is left out.
+pub(super) fn shortened(text: &str, longest: usize) -> String {
+    if text.chars().count() <= longest {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(longest.saturating_sub(1)).collect();
+    format!("{kept}…")
+}
