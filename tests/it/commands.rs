@@ -185,6 +185,11 @@ async fn every_promised_metric_is_there() {
     let deployment = Deployment::server().await;
     let treehook = deployment.start(&["serve"]).await;
     let client = Client::new();
+    // Before that, deliveries are spooled: another outcome.
+    eventually("the broker is up", async || {
+        client.metric(treehook.admin, "treehook_broker_up").await == 1
+    })
+    .await;
     let now = crate::harness::now().as_seconds();
     for body in [
         click_envelope("e1", "p1", "l1", "ann"),

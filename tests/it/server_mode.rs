@@ -64,6 +64,23 @@ async fn two_receivers_and_three_workers_share_the_work_exactly() {
 }
 
 #[tokio::test]
+async fn postgres_alone_keeps_the_queue_local() {
+    let mut deployment = Deployment::server().await;
+    deployment.environment.remove("TREEHOOK_AMQP_URL");
+    let treehook = deployment.start(&["serve"]).await;
+    let client = Client::new();
+    let run = send(treehook.public(), ten_thousand_clicks(20), None).await;
+    run.assert_all_accepted();
+    run.assert_no_refusals();
+    run.assert_counted(&client, treehook.admin).await;
+    let status = client.get(treehook.admin, "/api/v1/status").await;
+    assert_eq!(status["broker"], "none");
+    deployment.output(&["verify"]).await;
+    assert_eq!(treehook.terminate().await, 0);
+    deployment.end().await;
+}
+
+#[tokio::test]
 async fn applied_events_are_announced() {
     use lapin::options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
     use lapin::types::FieldTable;

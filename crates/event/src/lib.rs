@@ -47,8 +47,8 @@ pub use report::{
 pub use rollup::{Counts, Dimension, Rollup, fold};
 pub use scheme::{Encoding, KeyEncoding, Part, Scheme, SchemeError, TimestampPlace};
 pub use seams::{
-    Accepted, Consumer, Delivery, Difference, EventStore, Handler, Maintained, Publisher, Recorded,
-    Tally,
+    Accepted, Consumer, Delivery, Difference, Erased, EventStore, Handler, HistoryRow, Maintained,
+    Publisher, Recorded, Subjects, Tally,
 };
 pub use secret::{BadSecret, SigningKey};
 pub use signature::{Claim, Found, Source, Verified, sign, verify};

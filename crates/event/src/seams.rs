@@ -8,7 +8,8 @@ use crate::deadletter::{DeadFilter, DeadLetter};
 use crate::event::{Event, Key};
 use crate::failure::Failure;
 use crate::moment::{Day, Hour, Timestamp};
-use crate::names::{LinkId, ProfileId};
+use crate::names::{EventType, Identity, LinkId, ProfileId, SourceName};
+use crate::privacy::VisitorId;
 use crate::report::{AudienceCount, HourCount, LinkTotal, MilestoneRow, ProfileSummary};
 use crate::sketch::Sketch;
 
@@ -117,6 +118,66 @@ pub struct Difference {
     pub stored: String,
 }
 
+/// One change in the life of a link or a profile, as the archive tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryRow {
+    /// When, by the event's own time.
+    pub at: Timestamp,
+    /// The event's key: with `at` it is the place in the list.
+    pub key: Key,
+    /// Who told.
+    pub source: SourceName,
+    /// The event's identity.
+    pub identity: Identity,
+    /// As `link.updated` or `profile.updated`.
+    pub event_type: EventType,
+    /// Which link; none for the profile itself.
+    pub link_id: Option<LinkId>,
+    /// What the event said: the archived `Body`, as JSON text.
+    pub detail: String,
+}
+
+/// What was forgotten of a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Erased {
+    /// Archived events that no longer tell of the person.
+    pub events: u64,
+    /// Days of visitor sketches that were rebuilt without the person, or dropped with the profile.
+    pub sketches: u64,
+    /// Days of visitor sketches, older than the archive, that may still count the visitor among
+    /// others: a sketch cannot forget one of its visitors, and nothing is left to rebuild it from.
+    pub sketches_kept: u64,
+    /// Dead letters that told of the person and are gone.
+    pub dead_letters: u64,
+}
+
+/// What is kept about one profile or one visitor: telling it, and forgetting it.
+pub trait Subjects: Send + Sync {
+    /// Link and profile changes of a profile from the archive, latest first, after `after`.
+    fn history(
+        &self,
+        profile: &ProfileId,
+        after: Option<(Timestamp, Key)>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<HistoryRow>, Failure>> + Send;
+
+    /// Forgets a visitor: their pseudonym leaves the archive and the dead letters, and every sketch
+    /// that the archive can rebuild is rebuilt without it. Clicks and views stay counted. Still true
+    /// after `verify --repair`.
+    fn erase_visitor(
+        &self,
+        visitor: VisitorId,
+    ) -> impl Future<Output = Result<Erased, Failure>> + Send;
+
+    /// Forgets a profile: its rollups, projections, milestones and dead letters go, and its archived
+    /// events keep only what deduplication needs (key, day, source, type), so that a retried
+    /// delivery does not bring it back. Still true after `verify --repair`.
+    fn erase_profile(
+        &self,
+        profile: &ProfileId,
+    ) -> impl Future<Output = Result<Erased, Failure>> + Send;
+}
+
 /// Where events are counted: archive, dedupe, rollups, projections, dead letters, and the queries
 /// that reports are made of.
 pub trait EventStore: Send + Sync {
@@ -132,6 +193,12 @@ pub trait EventStore: Send + Sync {
 
     /// Whether the database answers.
     fn ping(&self) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Whether a batch could be committed now: a database that answers may still be read-only or
+    /// out of room. Proves it with a write that changes nothing.
+    fn ready(&self) -> impl Future<Output = Result<(), Failure>> + Send {
+        self.ping()
+    }
 
     /// Makes room ahead of need and forgets what is past `retention_days`, in small steps.
     fn maintain(

@@ -130,9 +130,10 @@ impl Config {
         i64::try_from(self.retention.as_millis()).unwrap_or(i64::MAX)
     }
 
-    /// Whole days that events are kept.
+    /// Whole days that the archive is kept: rounded up, so that no identity is forgotten while its
+    /// event could still be counted.
     pub(crate) fn retention_days(&self) -> u32 {
-        u32::try_from(self.retention.as_secs() / 86_400).unwrap_or(u32::MAX)
+        u32::try_from(self.retention.as_secs().div_ceil(86_400)).unwrap_or(u32::MAX)
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::datadir;
 use crate::process::{INTAKE_GRACE, Process};
 use crate::store::Store;
-use crate::vitals::{Counted, Outbox, Vitals};
+use crate::vitals::{Counted, Outbox, Vitals, Watched};
 
 /// How often the archive is looked after: partitions made ahead, days past retention dropped.
 const UPKEEP_EVERY: Duration = Duration::from_mins(10);
@@ -54,13 +54,12 @@ pub(crate) struct Addresses {
 impl Roles {
     /// Nothing stands yet.
     pub(crate) fn new(config: Config, metrics: PrometheusHandle) -> Self {
-        let vitals = Vitals { accepted: None, queue: None, broker: None, database_up: None };
-        Self { config, metrics, process: Process::new(), vitals, held: Vec::new() }
+        Self { config, metrics, process: Process::new(), vitals: Vitals::none(), held: Vec::new() }
     }
 
     /// Every role in one process.
     pub(crate) async fn serve(mut self, migrate: bool) -> Result<(Running, Addresses), Failure> {
-        let queue = self.open_queue(self.config.amqp_url.is_none()).await?;
+        let (queue, outbox) = self.open_queue(self.config.amqp_url.is_none()).await?;
         let store = Store::open(self.config.database_url.as_ref(), &self.config.data_dir).await?;
         if self.config.database_url.is_none() && migrate {
             // A local file has no outage to wait for, and the first look at it comes at once.
@@ -69,10 +68,10 @@ impl Roles {
         self.vitals.database_up = Some(Arc::new(AtomicBool::new(true)));
         let broker = self.start_broker("serve")?;
         let public = match &broker {
-            None => self.start_front(queue.clone())?,
+            None => self.start_front(outbox)?,
             Some(broker) => {
                 self.start_relay(&queue, broker);
-                self.start_front(Spool::new(broker.publisher(), queue.clone()))?
+                self.start_front(Spool::new(broker.publisher(), outbox))?
             }
         };
         match broker {
@@ -85,10 +84,10 @@ impl Roles {
 
     /// The receiver and its relay.
     pub(crate) async fn receive(mut self) -> Result<(Running, Addresses), Failure> {
-        let queue = self.open_queue(false).await?;
+        let (queue, outbox) = self.open_queue(false).await?;
         let broker = self.start_broker("receive")?.ok_or_else(|| needs("TREEHOOK_AMQP_URL"))?;
         self.start_relay(&queue, &broker);
-        let public = self.start_front(Spool::new(broker.publisher(), queue))?;
+        let public = self.start_front(Spool::new(broker.publisher(), outbox))?;
         let store = match &self.config.database_url {
             Some(url) => Some(Store::open(Some(url), &self.config.data_dir).await?),
             None => None,
@@ -139,13 +138,15 @@ impl Roles {
         QueueLimits { max_bytes: self.config.outbox_max }
     }
 
-    async fn open_queue(&mut self, is_queue: bool) -> Result<Queue, Failure> {
+    async fn open_queue(&mut self, is_queue: bool) -> Result<(Queue, Watched), Failure> {
         self.held.push(datadir::hold(&self.config.data_dir)?);
         let queue = Queue::open(&self.config.data_dir, self.queue_limits()).await?;
         self.refuse_forgotten(&queue).await?;
-        let outbox = Outbox::new(queue.clone(), self.config.outbox_max, is_queue);
+        let dir = self.config.data_dir.clone();
+        let outbox = Outbox::new(queue.clone(), dir, self.config.outbox_max, is_queue);
+        let publisher = outbox.publisher();
         self.vitals.queue = Some(outbox);
-        Ok(queue)
+        Ok((queue, publisher))
     }
 
     /// An event replayed after its identity was forgotten would be counted twice.
@@ -233,6 +234,12 @@ impl Roles {
             .spawn(async move { drain(&mut consumer, &handler, &Limits::default(), &stop).await });
     }
 
+    /// The schema is still to be looked at, by whoever gets the flag.
+    fn expect_schema(&mut self) -> Arc<AtomicBool> {
+        self.vitals.prepared = Arc::new(AtomicBool::new(false));
+        Arc::clone(&self.vitals.prepared)
+    }
+
     fn limits(&self) -> Limits {
         Limits { batch: self.config.batch_max, ..Limits::default() }
     }
@@ -242,10 +249,12 @@ impl Roles {
         let stop = self.process.stop.clone();
         let record = Record::new(store.clone(), clock::now, self.config.retention_ms());
         let keep = keep_up(store.clone(), self.config.retention_days(), stop.clone());
+        let is_prepared = self.expect_schema();
         self.process.spawn(async move {
             if !prepared(&store, migrate, &stop).await? {
                 return Ok(());
             }
+            is_prepared.store(true, Ordering::Relaxed);
             let mut consumer = queue.consumer();
             let work = drain(&mut consumer, &record, &limits, &stop);
             tokio::try_join!(work, keep).map(|_| ())
@@ -266,10 +275,12 @@ impl Roles {
         let keep = keep_up(store.clone(), self.config.retention_days(), stop.clone());
         let mut events = broker.consumer(Which::Aggregate, self.config.prefetch);
         let mut dead = broker.consumer(Which::Dead, self.config.prefetch);
+        let is_prepared = self.expect_schema();
         self.process.spawn(async move {
             if !prepared(&store, migrate, &stop).await? {
                 return Ok(());
             }
+            is_prepared.store(true, Ordering::Relaxed);
             let work = drain(&mut events, &handler, &limits, &stop);
             let bury = drain(&mut dead, &undertaker, &limits, &stop);
             tokio::try_join!(work, bury, keep).map(|_| ())

@@ -1,5 +1,6 @@
 //! How the parts of this process are: kept up to date in the background, read by probes and status.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub(crate) struct Vitals {
     pub(crate) broker: Option<Broker>,
     /// Whether the database answered last, if this process uses one.
     pub(crate) database_up: Option<Arc<AtomicBool>>,
+    /// Whether the schema is there. Until then only a sign of life is asked for.
+    pub(crate) prepared: Arc<AtomicBool>,
 }
 
 /// The local queue, its limit, and its depth as last seen; none when it could not be read.
@@ -42,13 +45,48 @@ pub(crate) struct Outbox {
     /// Whether workers drain it here: then it is no outbox but the queue.
     pub(crate) is_queue: bool,
     depth: watch::Sender<Option<Depth>>,
+    /// Set by a publish that was refused, until there is room again.
+    refused: Arc<AtomicBool>,
+    data_dir: PathBuf,
+}
+
+/// A publisher to the outbox that remembers when it was refused.
+#[derive(Clone)]
+pub(crate) struct Watched {
+    queue: Queue,
+    refused: Arc<AtomicBool>,
+}
+
+impl Publisher for Watched {
+    async fn publish(&self, events: &[Event]) -> Result<Accepted, Failure> {
+        let outcome = self.queue.publish(events).await;
+        self.refused.store(outcome.is_err(), Ordering::Relaxed);
+        outcome
+    }
+}
+
+/// What a probe writes, in bytes: about the largest delivery.
+const PROBE_BYTES: usize = 256 << 10;
+
+/// Whether there is room on the disk again. Nobody may send while we say that we are not ready, so
+/// the next publish cannot be what finds out.
+fn has_room(dir: &Path) -> bool {
+    let path = dir.join("treehook.probe");
+    let written = std::fs::write(&path, vec![0; PROBE_BYTES]).is_ok();
+    // A probe that was never made need not be removed.
+    written & std::fs::remove_file(&path).is_ok()
 }
 
 impl Outbox {
     /// Nothing seen yet counts as empty: opening it has just succeeded.
-    pub(crate) fn new(queue: Queue, max_bytes: u64, is_queue: bool) -> Self {
+    pub(crate) fn new(queue: Queue, data_dir: PathBuf, max_bytes: u64, is_queue: bool) -> Self {
         let (depth, _) = watch::channel(Some(Depth::default()));
-        Self { queue, max_bytes, is_queue, depth }
+        Self { queue, max_bytes, is_queue, depth, refused: Arc::default(), data_dir }
+    }
+
+    /// The publisher to it.
+    pub(crate) fn publisher(&self) -> Watched {
+        Watched { queue: self.queue.clone(), refused: Arc::clone(&self.refused) }
     }
 
     /// The depth as last seen.
@@ -60,6 +98,7 @@ impl Outbox {
         match &*self.depth.borrow() {
             None => "failing",
             Some(depth) if depth.bytes >= self.max_bytes => "full",
+            Some(_) if self.refused.load(Ordering::Relaxed) => "full",
             Some(_) => "ok",
         }
     }
@@ -76,6 +115,12 @@ impl Outbox {
         };
         if let Some(depth) = &depth {
             show(depth);
+            let emptied = depth.bytes <= self.max_bytes / 10 * 9;
+            if self.refused.load(Ordering::Relaxed) && emptied {
+                let dir = self.data_dir.clone();
+                let room = tokio::task::spawn_blocking(move || has_room(&dir)).await;
+                self.refused.store(!room.unwrap_or(false), Ordering::Relaxed);
+            }
         }
         self.depth.send_replace(depth);
     }
@@ -95,6 +140,17 @@ pub(crate) fn oldest_seconds(depth: &Depth) -> Option<f64> {
 }
 
 impl Vitals {
+    /// Of a process without any part.
+    pub(crate) fn none() -> Self {
+        Self {
+            accepted: None,
+            queue: None,
+            broker: None,
+            database_up: None,
+            prepared: Arc::new(AtomicBool::new(true)),
+        }
+    }
+
     /// The state of the broker in one word.
     pub(crate) fn broker_word(&self) -> &'static str {
         match &self.broker {
@@ -141,7 +197,7 @@ impl Vitals {
                 outbox.look().await;
             }
             if let (Some(store), Some(up)) = (&store, &self.database_up) {
-                look_at_database(store, up).await;
+                look_at_database(store, up, self.prepared.load(Ordering::Relaxed)).await;
             }
             tokio::select! {
                 () = stop.cancelled() => (),
@@ -152,9 +208,10 @@ impl Vitals {
     }
 }
 
-async fn look_at_database(store: &Store, up: &AtomicBool) {
+async fn look_at_database(store: &Store, up: &AtomicBool, prepared: bool) {
     let answered = match store.ping().await {
-        Ok(()) => store.tally().await.map(|tally| tally.dead),
+        Ok(()) if prepared => store.tally().await.map(|tally| tally.dead),
+        Ok(()) => Ok(0),
         Err(failure) => Err(failure),
     };
     let is_up = answered.is_ok();

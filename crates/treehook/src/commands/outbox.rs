@@ -41,20 +41,19 @@ async fn open(shared: &Shared) -> Result<(Config, Queue), Trouble> {
 }
 
 async fn status(args: &OutboxStatus) -> Result<(), Trouble> {
-    let (config, queue) = open(&args.shared).await?;
+    let (_, queue) = open(&args.shared).await?;
     let depth = queue.depth().await?;
     let oldest = oldest_seconds(&depth);
     if args.json {
         let Depth { events, bytes, .. } = depth;
-        let max = config.outbox_max;
         return print(&format!(
             "{}\n",
-            json!({"events": events, "bytes": bytes, "oldest_seconds": oldest, "max_bytes": max})
+            json!({"events": events, "bytes": bytes, "oldest_seconds": oldest})
         ));
     }
     let oldest = oldest.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.0} s"));
-    let (size, max) = (bytesize::ByteSize(depth.bytes), bytesize::ByteSize(config.outbox_max));
-    print(&format!("events  {}\noldest  {oldest}\nsize    {size} of {max}\n", depth.events))
+    let size = bytesize::ByteSize(depth.bytes);
+    print(&format!("events  {}\noldest  {oldest}\nsize    {size}\n", depth.events))
 }
 
 async fn replay(shared: &Shared) -> Result<(), Trouble> {

@@ -45,8 +45,7 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn over(store: Store) -> Self {
-        let vitals = Vitals { accepted: None, queue: None, broker: None, database_up: None };
-        let api = admin::console(store.clone(), Access::Open, vitals);
+        let api = admin::console(store.clone(), Access::Open, Vitals::none());
         Self { store, api }
     }
 

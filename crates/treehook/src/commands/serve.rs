@@ -78,7 +78,11 @@ pub(super) async fn console(args: ConsoleArgs) -> Result<(), Trouble> {
 
 fn announce(config: &Config, role: &str) {
     let broker = if config.amqp_url.is_some() { "rabbitmq" } else { "local" };
-    let store = if config.database_url.is_some() { "postgres" } else { "sqlite" };
+    let store = match (&config.database_url, role) {
+        (Some(_), _) => "postgres",
+        (None, "receive") => "none",
+        (None, _) => "sqlite",
+    };
     let version = env!("CARGO_PKG_VERSION");
     info!(version, role, queue = broker, store, "treehook starts");
 }

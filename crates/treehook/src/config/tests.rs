@@ -39,6 +39,7 @@ fn a_flag_beats_the_environment_and_that_the_file() {
     assert_eq!(config.max_in_flight, 2);
     assert_eq!(config.log, "warn", "an empty variable says nothing");
     assert_eq!(config.retention_days(), 30);
+    assert_eq!(load(&[("TREEHOOK_RETENTION", "36h")], "").unwrap().retention_days(), 2);
     let flags = Flags::from([("max_in_flight", "1".to_owned())]);
     let environment = Environment::from([("TREEHOOK_MAX_IN_FLIGHT".into(), "2".into())]);
     assert_eq!(Config::load(&flags, &environment).unwrap().max_in_flight, 1);

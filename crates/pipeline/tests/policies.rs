@@ -1,0 +1,278 @@
+//! The loop and the policies, against a publisher, a consumer and a handler that fail on demand.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use treehook_event::{
+    Accepted, Body, Consumer, Delivery, Event, EventType, Failure, Handler, Identity, Publisher,
+    SourceName, Timestamp,
+};
+use treehook_pipeline::{Gather, GatherLimits, Limits, Spool, drain};
+
+fn event(identity: &str) -> Event {
+    Event {
+        source: SourceName::new("linktree").unwrap(),
+        identity: Identity::given(identity),
+        occurred_at: Timestamp::from_seconds(1),
+        received_at: Timestamp::from_seconds(1),
+        body: Body::Unknown { event_type: EventType::given("x") },
+        payload: "{}".into(),
+    }
+}
+
+fn names(events: &[Event]) -> Vec<String> {
+    events.iter().map(|event| event.identity.to_string()).collect()
+}
+
+/// Keeps what is published, unless told to fail; holds publishes while the gate is closed.
+struct Shelf {
+    batches: Mutex<Vec<Vec<String>>>,
+    failure: Mutex<Option<Failure>>,
+    gate: watch::Sender<bool>,
+}
+
+impl Shelf {
+    fn new() -> Self {
+        Self {
+            batches: Mutex::default(),
+            failure: Mutex::default(),
+            gate: watch::Sender::new(true),
+        }
+    }
+
+    fn failing(failure: Failure) -> Self {
+        let shelf = Self::new();
+        *shelf.failure.lock().unwrap() = Some(failure);
+        shelf
+    }
+
+    fn batches(&self) -> Vec<Vec<String>> {
+        self.batches.lock().unwrap().clone()
+    }
+}
+
+impl Publisher for &'static Shelf {
+    async fn publish(&self, events: &[Event]) -> Result<Accepted, Failure> {
+        let mut gate = self.gate.subscribe();
+        gate.wait_for(|open| *open).await.unwrap();
+        if let Some(failure) = self.failure.lock().unwrap().clone() {
+            return Err(failure);
+        }
+        self.batches.lock().unwrap().push(names(events));
+        Ok(Accepted::Queued)
+    }
+}
+
+/// Lives as long as the test process: policies own their publishers.
+fn leaked(shelf: Shelf) -> &'static Shelf {
+    Box::leak(Box::new(shelf))
+}
+
+fn outage() -> Failure {
+    Failure::transient("broker_down", "no broker")
+}
+
+#[tokio::test]
+async fn one_request_at_rest_goes_out_alone_and_at_once() {
+    let shelf = leaked(Shelf::new());
+    let (gather, task) = Gather::start(shelf, GatherLimits::default());
+    assert_eq!(gather.publish(&[event("a")]).await, Ok(Accepted::Queued));
+    assert_eq!(shelf.batches(), [["a"]]);
+    drop(gather);
+    task.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_comes_while_publishes_are_in_flight_goes_out_together_within_limits() {
+    let shelf = leaked(Shelf::new());
+    let limits = GatherLimits { events: 10, in_flight: 1, ..GatherLimits::default() };
+    let (gather, task) = Gather::start(shelf, limits);
+    shelf.gate.send_replace(false);
+    let requests: Vec<_> = (0..25)
+        .map(|n| {
+            let gather = gather.clone();
+            tokio::spawn(async move { gather.publish(&[event(&format!("e{n}"))]).await })
+        })
+        .collect();
+    // All are under way: nobody is answered while the gate is closed.
+    tokio::task::yield_now().await;
+    shelf.gate.send_replace(true);
+    for request in requests {
+        assert_eq!(request.await.unwrap(), Ok(Accepted::Queued));
+    }
+    let batches = shelf.batches();
+    assert_eq!(batches.iter().map(Vec::len).sum::<usize>(), 25);
+    assert!(batches.iter().all(|batch| batch.len() <= 10), "{batches:?}");
+    assert!(batches.len() < 25, "nothing was gathered: {batches:?}");
+    drop(gather);
+    task.await.unwrap();
+}
+
+#[tokio::test]
+async fn everybody_gathered_hears_of_the_failure() {
+    let shelf = leaked(Shelf::failing(outage()));
+    let (gather, task) = Gather::start(shelf, GatherLimits::default());
+    let (one, two) = ([event("a")], [event("b")]);
+    let (first, second) = tokio::join!(gather.publish(&one), gather.publish(&two));
+    assert_eq!((first, second), (Err(outage()), Err(outage())));
+    drop(gather);
+    task.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_outage_spills_to_the_outbox_and_nothing_else_does() {
+    let (broker, outbox) = (leaked(Shelf::new()), leaked(Shelf::new()));
+    let spool = Spool::new(broker, outbox);
+    assert_eq!(spool.publish(&[event("a")]).await, Ok(Accepted::Queued));
+    *broker.failure.lock().unwrap() = Some(outage());
+    assert_eq!(spool.publish(&[event("b")]).await, Ok(Accepted::Spooled));
+    let poison = Failure::poison("invalid_data", "no");
+    *broker.failure.lock().unwrap() = Some(poison.clone());
+    assert_eq!(spool.publish(&[event("c")]).await, Err(poison));
+    *broker.failure.lock().unwrap() = Some(outage());
+    *outbox.failure.lock().unwrap() = Some(Failure::transient("outbox_full", "full"));
+    assert!(spool.publish(&[event("d")]).await.is_err());
+    assert_eq!(
+        (broker.batches(), outbox.batches()),
+        (vec![vec!["a".into()]], vec![vec!["b".into()]])
+    );
+}
+
+/// Hands out scripted deliveries and remembers what was settled and released.
+struct Script {
+    waiting: VecDeque<(u32, Vec<Event>)>,
+    in_hand: Vec<(u32, Vec<Event>)>,
+    settled: Vec<u32>,
+    released: usize,
+    stop: CancellationToken,
+}
+
+impl Script {
+    fn of(deliveries: Vec<Vec<Event>>, stop: &CancellationToken) -> Self {
+        Self {
+            waiting: (0..).zip(deliveries).collect(),
+            in_hand: Vec::new(),
+            settled: Vec::new(),
+            released: 0,
+            stop: stop.clone(),
+        }
+    }
+}
+
+impl Consumer for Script {
+    type Receipt = u32;
+
+    async fn receive(
+        &mut self,
+        _limit: usize,
+        _wait: Duration,
+    ) -> Result<Vec<Delivery<u32>>, Failure> {
+        if self.waiting.is_empty() {
+            self.stop.cancel();
+        }
+        self.in_hand = self.waiting.drain(..).collect();
+        let deliveries = self.in_hand.iter().cloned();
+        Ok(deliveries.map(|(receipt, events)| Delivery { receipt, events }).collect())
+    }
+
+    async fn settle(&mut self, receipts: Vec<u32>) -> Result<(), Failure> {
+        self.in_hand.retain(|(receipt, _)| !receipts.contains(receipt));
+        self.settled.extend(receipts);
+        Ok(())
+    }
+
+    async fn release(&mut self) {
+        self.released += 1;
+        self.waiting = self.in_hand.drain(..).collect();
+    }
+}
+
+/// Handles everything but poison, after a number of outages.
+#[derive(Default)]
+struct Hand {
+    outages: Mutex<u32>,
+    handled: Mutex<Vec<String>>,
+    buried: Mutex<Vec<(String, String)>>,
+}
+
+impl Handler for Hand {
+    async fn handle(&self, events: &[Event]) -> Result<(), Failure> {
+        self.ready().await?;
+        if names(events).iter().any(|name| name.starts_with("poison")) {
+            return Err(Failure::poison("invalid_data", "one of them"));
+        }
+        self.handled.lock().unwrap().extend(names(events));
+        Ok(())
+    }
+
+    async fn bury(&self, event: &Event, reason: &str) -> Result<(), Failure> {
+        self.buried.lock().unwrap().push((event.identity.to_string(), reason.to_owned()));
+        Ok(())
+    }
+
+    async fn ready(&self) -> Result<(), Failure> {
+        let mut left = self.outages.lock().unwrap();
+        if *left == 0 {
+            return Ok(());
+        }
+        *left -= 1;
+        Err(Failure::transient("database_down", "no database"))
+    }
+}
+
+#[tokio::test]
+async fn one_bad_apple_is_buried_and_its_neighbours_are_handled() {
+    let stop = CancellationToken::new();
+    let batch: Vec<Event> =
+        ["a", "b", "poison1", "c", "d", "poison2", "e"].iter().map(|name| event(name)).collect();
+    let mut script = Script::of(vec![batch, vec![event("f")]], &stop);
+    let hand = Hand::default();
+    drain(&mut script, &hand, &Limits::default(), &stop).await.unwrap();
+    assert_eq!(*hand.handled.lock().unwrap(), ["a", "b", "c", "d", "e", "f"]);
+    let buried = hand.buried.lock().unwrap();
+    let expected = ["poison1", "poison2"].map(|name| (name.to_owned(), "invalid_data".to_owned()));
+    assert_eq!(*buried, expected);
+    assert_eq!(script.settled, [0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_holds_the_batch_in_hand() {
+    let stop = CancellationToken::new();
+    let mut script = Script::of(vec![vec![event("a")], vec![event("b")]], &stop);
+    let hand = Hand { outages: Mutex::new(8), ..Hand::default() };
+    drain(&mut script, &hand, &Limits::default(), &stop).await.unwrap();
+    assert_eq!(*hand.handled.lock().unwrap(), ["a", "b"]);
+    assert_eq!((script.settled, script.released), (vec![0, 1], 0));
+    assert!(hand.buried.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_outage_hands_the_batch_back_once_and_resumes() {
+    let stop = CancellationToken::new();
+    let mut script = Script::of(vec![vec![event("a")]], &stop);
+    // 200 tries at up to 5 s are far beyond the 3 minutes that a batch is held.
+    let hand = Hand { outages: Mutex::new(200), ..Hand::default() };
+    drain(&mut script, &hand, &Limits::default(), &stop).await.unwrap();
+    assert_eq!(*hand.handled.lock().unwrap(), ["a"]);
+    assert_eq!((script.settled, script.released), (vec![0], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn told_to_stop_in_an_outage_it_settles_nothing() {
+    let stop = CancellationToken::new();
+    let mut script = Script::of(vec![vec![event("a")]], &stop);
+    let hand = Hand { outages: Mutex::new(u32::MAX), ..Hand::default() };
+    let limits = Limits::default();
+    let stopping = async {
+        tokio::time::timeout(Duration::from_secs(30), std::future::pending::<()>())
+            .await
+            .unwrap_err();
+        stop.cancel();
+    };
+    let (drained, ()) = tokio::join!(drain(&mut script, &hand, &limits, &stop), stopping);
+    drained.unwrap();
+    assert!(script.settled.is_empty());
+}
