@@ -85,19 +85,41 @@ fn write(bytes: &mut Vec<u8>, event: &Event) {
     serde_json::to_writer(bytes, &wire).expect("writing JSON to memory cannot fail");
 }
 
-/// Reads what [`encode_batch`] wrote, and a single event as well.
+/// Reads what [`encode_batch`] wrote, and a single event as well. An element that cannot be read
+/// becomes an [`Event::unreadable`] of its own, so that its neighbours count; only bytes that are no
+/// batch at all are an error.
 pub fn decode_batch(bytes: &[u8]) -> Result<Vec<Event>, Undecodable> {
     let is_array = bytes.trim_ascii_start().first() == Some(&b'[');
-    // The error's position alone: its text may quote the event.
-    let refused = |error: serde_json::Error| {
-        Undecodable(format!("at line {}, column {}", error.line(), error.column()))
-    };
-    let wires: Vec<Wire<'_>> = if is_array {
-        serde_json::from_slice(bytes).map_err(refused)?
+    let elements: Vec<&RawValue> = if is_array {
+        serde_json::from_slice(bytes).map_err(|error| refused(&error))?
     } else {
-        vec![serde_json::from_slice(bytes).map_err(refused)?]
+        vec![serde_json::from_slice(bytes).map_err(|error| refused(&error))?]
     };
-    wires.into_iter().map(read).collect()
+    let decoded = |element: &&RawValue| {
+        let read = serde_json::from_str(element.get()).map_err(|error| refused(&error));
+        read.and_then(self::read).unwrap_or_else(|why| {
+            Event::unreadable(element.get().as_bytes(), &why.0, time_of(element))
+        })
+    };
+    Ok(elements.iter().map(decoded).collect())
+}
+
+/// The error's position alone: its text may quote the event.
+fn refused(error: &serde_json::Error) -> Undecodable {
+    Undecodable(format!("at line {}, column {}", error.line(), error.column()))
+}
+
+/// The event time of an element that cannot be read as a whole.
+fn time_of(element: &RawValue) -> Timestamp {
+    #[derive(Deserialize)]
+    struct Timed<'a> {
+        #[serde(borrow)]
+        time: Cow<'a, str>,
+    }
+    serde_json::from_str::<Timed<'_>>(element.get())
+        .ok()
+        .and_then(|timed| Timestamp::from_rfc3339(&timed.time))
+        .unwrap_or_default()
 }
 
 fn read(wire: Wire<'_>) -> Result<Event, Undecodable> {

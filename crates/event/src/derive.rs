@@ -118,13 +118,14 @@ pub fn host_of(text: &str) -> Option<String> {
 /// A title without tags and control characters, trimmed, at most [`LONGEST_TITLE`] characters.
 pub fn title_of(given: &str) -> String {
     // What is looked at is bounded, or a title of nothing but `<` would cost its square.
-    let mut text: String = given.chars().take(4096).collect();
+    // Invisible characters go first, or they would hide a tag until they are gone.
+    let visible = given.chars().take(4096).filter(|c| !is_invisible(*c));
+    let mut text: String = visible.collect();
     // Removing a tag can join what stood around it into another one.
     while let Some(without) = without_tags(&text) {
         text = without;
     }
-    let kept: String = text.chars().filter(|c| !is_invisible(*c)).collect();
-    kept.trim().chars().take(LONGEST_TITLE).collect::<String>().trim_end().to_owned()
+    text.trim().chars().take(LONGEST_TITLE).collect::<String>().trim_end().to_owned()
 }
 
 /// Control characters, and the marks that turn the reading direction of what follows.
@@ -236,6 +237,7 @@ mod tests {
             ("I <3 you, 1 < 2", "I <3 you, 1 < 2"),
             ("cut <img src=x onerror=1", "cut"),
             ("\u{202e}evil", "evil"),
+            ("<\u{0}script>alert(1)<\u{202e}/script>x", "alert(1)x"),
         ] {
             assert_eq!(title_of(given), title);
         }

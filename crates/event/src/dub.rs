@@ -39,7 +39,7 @@ fn clicked(data: Fields<'_>, visitors: &VisitorKey) -> Result<(Body, Option<Time
     let visit = Visit {
         kind: VisitKind::Click { link_id },
         profile_id,
-        visitor: visitors.visitor(None, click.text(&["ip"]), Some(&browser)),
+        visitor: visitors.visitor(None, click.token("ip").as_deref(), Some(&browser)),
         country: country_of(click.text(&["country"])),
         referrer: referrer(click),
         device: device_of(click.text(&["device"]), click.text(&["ua"])),

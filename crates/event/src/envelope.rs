@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::event::{Body, Event};
-use crate::fields::{Fields, moment_of};
+use crate::fields::{Fields, is_exact, moment_of};
 use crate::moment::Timestamp;
 use crate::names::{EventType, Identity};
 use crate::privacy::{PersonalKeys, VisitorKey};
@@ -163,7 +163,9 @@ fn identity(
 ) -> Result<Identity, Rejection> {
     match envelope.get("id") {
         Some(Value::String(id)) if !id.is_empty() => return Ok(Identity::given(id)),
-        Some(Value::Number(id)) => return Ok(Identity::given(&id.to_string())),
+        Some(Value::Number(id)) if is_exact(id) => return Ok(Identity::given(&id.to_string())),
+        // Too large to be told from its neighbours once it is a float: the bytes tell.
+        Some(Value::Number(_)) => return Ok(Identity::of_bytes(raw.get().as_bytes())),
         None | Some(Value::Null) if platform != Platform::Dub => (),
         None | Some(Value::Null) => return Err(place.fault("`id` is missing")),
         Some(Value::String(_)) => return Err(place.fault("`id` is empty")),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::cloudevents::decode_batch;
 use crate::derive::Device;
 use crate::moment::Timestamp;
 use crate::names::{EventType, Identity, LinkId, ProfileId, SourceName};
@@ -10,6 +11,9 @@ use crate::privacy::VisitorId;
 
 /// How far ahead of the clock an event may be, in milliseconds (CONTRACT.md section 2).
 pub const FUTURE_MAX: i64 = 3_600_000;
+
+/// What the reason of an event that could not be decoded starts with.
+const UNDECODABLE: &str = "undecodable";
 
 /// One event, ready to be moved and counted. Holds no personal data.
 #[derive(Debug, Clone, PartialEq)]
@@ -293,6 +297,18 @@ impl Event {
         }
     }
 
+    /// What a dead letter is worth another try as: what could not be decoded is decoded again, since
+    /// a newer version may be able to; everything else is itself.
+    pub fn retried(self) -> Vec<Self> {
+        let is_undecoded = matches!(&self.body, Body::Unfit { reason, .. }
+            if reason.starts_with(UNDECODABLE));
+        let original = is_undecoded.then(|| serde_json::from_str::<String>(&self.payload).ok());
+        match original.flatten().map(|text| decode_batch(text.as_bytes())) {
+            Some(Ok(events)) => events,
+            Some(Err(_)) | None => vec![self],
+        }
+    }
+
     /// What arrives in place of a batch that cannot be decoded: one event that names the fault, so
     /// that it is buried like any other and nothing is dropped. Its payload is the batch as text.
     pub fn unreadable(bytes: &[u8], why: &str, now: Timestamp) -> Self {
@@ -304,7 +320,7 @@ impl Event {
             received_at: now,
             body: Body::Unfit {
                 event_type: EventType::trusted("unknown"),
-                reason: format!("undecodable:{why}"),
+                reason: format!("{UNDECODABLE}:{why}"),
             },
             payload: serde_json::Value::from(text).to_string().into(),
         }

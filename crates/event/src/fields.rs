@@ -1,5 +1,7 @@
 //! Lenient reading of a platform's `data`: null equals absent, numbers may come as strings.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use crate::moment::Timestamp;
@@ -18,6 +20,16 @@ impl<'a> Fields<'a> {
     /// A text; anything else counts as absent.
     pub(crate) fn text(self, names: &[&str]) -> Option<&'a str> {
         self.first(names)?.as_str()
+    }
+
+    /// What tells one visitor from another: a text that is not blank, or a number as text.
+    pub(crate) fn token(self, name: &str) -> Option<Cow<'a, str>> {
+        match self.first(&[name])? {
+            Value::String(text) if text.trim().is_empty() => None,
+            Value::String(text) => Some(Cow::Borrowed(text)),
+            Value::Number(number) if is_exact(number) => Some(Cow::Owned(number.to_string())),
+            _ => None,
+        }
     }
 
     /// A boolean.
@@ -63,11 +75,16 @@ impl<'a> Fields<'a> {
                 return Err(format!("missing_field:{field}"));
             }
             Some(Value::String(text)) => check(text),
-            Some(Value::Number(number)) => check(&number.to_string()),
+            Some(Value::Number(number)) if is_exact(number) => check(&number.to_string()),
             Some(_) => Err(BadName("not a text")),
         };
         checked.map_err(|_| format!("invalid_field:{field}"))
     }
+}
+
+/// Whether a number names one thing: a float stands for all its neighbours.
+pub(crate) fn is_exact(number: &serde_json::Number) -> bool {
+    number.is_i64() || number.is_u64()
 }
 
 /// RFC 3339, Unix seconds or Unix milliseconds, as a number or as a string.

@@ -59,7 +59,11 @@ fn visit(
     Visit {
         kind,
         profile_id,
-        visitor: visitors.visitor(data.text(&["visitor_id"]), data.text(&["ip"]), user_agent),
+        visitor: visitors.visitor(
+            data.token("visitor_id").as_deref(),
+            data.token("ip").as_deref(),
+            user_agent,
+        ),
         country: country_of(data.text(&["country"])),
         referrer: referrer_of(data.text(&["referrer"])),
         device: device_of(data.text(&["device"]), user_agent),

@@ -32,7 +32,7 @@ impl Timestamp {
 
     /// A bare number of a platform: Unix seconds or Unix milliseconds, told apart by size.
     pub fn from_number(number: i64) -> Self {
-        if number.abs() >= MILLISECONDS_FROM {
+        if number.unsigned_abs() >= MILLISECONDS_FROM.unsigned_abs() {
             Self::from_millis(number)
         } else {
             Self::from_seconds(number)

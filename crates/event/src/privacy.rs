@@ -82,11 +82,29 @@ const ANYWHERE: [&str; 12] = [
     "clientip",
     "remoteip",
 ];
-/// Keys that name a person inside an object that describes one.
-const INSIDE_A_PERSON: [&str; 6] =
-    ["name", "firstname", "lastname", "fullname", "address", "image"];
-/// Objects that describe a person.
-const PERSONS: [&str; 7] = ["customer", "user", "visitor", "lead", "contact", "buyer", "person"];
+/// Parts of keys that name a person inside an object that describes one: `first_name`, `avatar_url`.
+const INSIDE_A_PERSON: [&str; 8] =
+    ["name", "email", "phone", "avatar", "address", "image", "photo", "birth"];
+/// Objects that describe a person, and lists of them.
+const PERSONS: [&str; 9] =
+    ["customer", "user", "visitor", "lead", "contact", "buyer", "person", "partner", "subscriber"];
+/// What follows a person's name in a key of its own, as in `customer_email`.
+const OF_A_PERSON: [&str; 5] = ["name", "email", "phone", "avatar", "address"];
+
+/// Whether an object under this key describes a person, or a list under it several.
+fn is_person(key: &str) -> bool {
+    PERSONS.contains(&key)
+        || key.strip_suffix('s').is_some_and(|one| PERSONS.contains(&one))
+        || key == "people"
+}
+
+/// Whether a key names a person and what of them, as `customer_email`.
+fn is_of_a_person(key: &str) -> bool {
+    PERSONS.iter().any(|person| {
+        key.strip_prefix(person)
+            .is_some_and(|rest| OF_A_PERSON.iter().any(|part| rest.starts_with(part)))
+    })
+}
 
 /// The keys that are removed from what is kept, at any depth (CONTRACT.md section 4).
 #[derive(Debug, Clone, Default)]
@@ -109,7 +127,7 @@ impl PersonalKeys {
                 fields.retain(|key, _| !self.names_a_person(&folded(key), person));
                 for (key, inner) in fields.iter_mut() {
                     // What stands deeper inside a person is still about them.
-                    let person = person || PERSONS.contains(&folded(key).as_str());
+                    let person = person || is_person(&folded(key));
                     self.redact_inside(inner, person);
                 }
             }
@@ -125,7 +143,8 @@ impl PersonalKeys {
     fn names_a_person(&self, key: &str, inside_a_person: bool) -> bool {
         ANYWHERE.contains(&key)
             || self.0.contains(key)
-            || (inside_a_person && INSIDE_A_PERSON.contains(&key))
+            || is_of_a_person(key)
+            || (inside_a_person && INSIDE_A_PERSON.iter().any(|part| key.contains(part)))
     }
 }
 
@@ -145,14 +164,17 @@ mod tests {
             "ip": "203.0.113.7", "userAgent": "x", "title": "kept",
             "click": {"ip": "203.0.113.7", "city": "Berlin", "list": [{"visitor_id": "v"}]},
             "customer": {"id": "c1", "name": "Ann", "email": "a@b.c", "avatar": "u", "phone": "1"},
-            "link": {"name": "kept"}, "shoe-size": 44,
+            "link": {"name": "kept"}, "shoe-size": 44, "username": "kept",
+            "partner": {"username": "a", "avatar_url": "b", "plan": "kept"},
+            "customers": [{"displayName": "a", "id": 1}], "customer_email": "a", "leadName": "b",
         });
         PersonalKeys::with(["shoe_size".to_owned()]).redact(&mut value);
         assert_eq!(
             value,
             json!({
                 "title": "kept", "click": {"city": "Berlin", "list": [{}]},
-                "customer": {"id": "c1"}, "link": {"name": "kept"},
+                "customer": {"id": "c1"}, "link": {"name": "kept"}, "username": "kept",
+                "partner": {"plan": "kept"}, "customers": [{"id": 1}],
             })
         );
     }

@@ -44,6 +44,6 @@ impl<S: EventStore> Handler for Bury<S> {
     }
 
     async fn ready(&self) -> Result<(), Failure> {
-        self.store.ping().await
+        self.store.ready().await
     }
 }

@@ -99,13 +99,14 @@ impl<S: EventStore> Handler for Record<S> {
         if letters.is_empty() {
             return self.record(events, now).await;
         }
-        self.bury_all(&letters).await?;
         let fit: Vec<Event> = events
             .iter()
             .filter(|event| event.unfit(now, self.retention_ms).is_none())
             .cloned()
             .collect();
-        self.record(&fit, now).await
+        // Recorded first: repeating that changes no count, while a letter counts its attempts.
+        self.record(&fit, now).await?;
+        self.bury_all(&letters).await
     }
 
     async fn bury(&self, event: &Event, reason: &str) -> Result<(), Failure> {
@@ -113,6 +114,6 @@ impl<S: EventStore> Handler for Record<S> {
     }
 
     async fn ready(&self) -> Result<(), Failure> {
-        self.store.ping().await
+        self.store.ready().await
     }
 }

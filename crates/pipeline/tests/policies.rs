@@ -1,5 +1,7 @@
 //! The loop and the policies, against a publisher, a consumer and a handler that fail on demand.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by ending")]
+
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! Publishing: `Ok` means that the broker has confirmed every message of the call.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lapin::Confirmation;
 use lapin::options::BasicPublishOptions;
@@ -58,13 +59,13 @@ struct Outlet {
 
 impl Outlet {
     async fn publish(&self, events: &[Event]) -> Result<Accepted, Failure> {
+        let link = self.core.board.link()?;
         if events.is_empty() {
             return Ok(Accepted::Queued);
         }
-        let link = self.core.board.link()?;
         let messages = pack(events);
         let started = Instant::now();
-        let deadline = started + self.core.settings.timeouts.confirm;
+        let deadline = started + self.patience(&messages);
         tokio::select! {
             biased;
             failure = self.core.board.lost(&link) => Err(failure),
@@ -75,6 +76,15 @@ impl Outlet {
                 Ok(Accepted::Queued)
             }
         }
+    }
+
+    /// How long this publish may take: a large one has to go over a slow link first.
+    fn patience(&self, messages: &[Message]) -> Duration {
+        const BYTES_PER_SECOND: usize = 512 << 10;
+        let bytes: usize = messages.iter().map(|message| message.body.len()).sum();
+        let millis = bytes.saturating_mul(1000) / BYTES_PER_SECOND;
+        self.core.settings.timeouts.confirm
+            + Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX).min(30_000))
     }
 
     /// Sends all messages, then waits for all confirms.

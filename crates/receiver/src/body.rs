@@ -1,11 +1,12 @@
 //! Reading a body under its limits: size, time, and what all bodies together may weigh.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use treehook_event::{Event, Rejection};
 
@@ -21,14 +22,14 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 const TEXTS_OF_AN_EVENT: usize = 200;
 
 /// A body, and its share of what all of them may weigh.
-pub(crate) struct Held<'a> {
+pub(crate) struct Held {
     bytes: Bytes,
-    budget: &'a Semaphore,
-    share: Option<SemaphorePermit<'a>>,
+    budget: Arc<Semaphore>,
+    share: Option<OwnedSemaphorePermit>,
 }
 
-impl<'a> Held<'a> {
-    fn nothing(budget: &'a Semaphore) -> Self {
+impl Held {
+    fn nothing(budget: Arc<Semaphore>) -> Self {
         Self { bytes: Bytes::new(), budget, share: None }
     }
 
@@ -42,14 +43,15 @@ impl<'a> Held<'a> {
         self.bytes = Bytes::new();
         let weigh = |event: &Event| size_of::<Event>() + TEXTS_OF_AN_EVENT + event.payload.len();
         let weight = events.iter().map(weigh).sum::<usize>();
-        let share = self.share.as_ref().map_or(0, SemaphorePermit::num_permits);
+        let share = self.share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         self.add(weight.saturating_sub(share))
     }
 
     fn add(&mut self, weight: usize) -> Result<(), Refusal> {
         let short = || Refusal::NotAccepting(Shortage::Memory);
         let weight = u32::try_from(weight).map_err(|_| short())?;
-        let more = self.budget.try_acquire_many(weight).map_err(|_| short())?;
+        let budget = Arc::clone(&self.budget);
+        let more = budget.try_acquire_many_owned(weight).map_err(|_| short())?;
         match &mut self.share {
             Some(share) => share.merge(more),
             None => self.share = Some(more),
@@ -60,22 +62,18 @@ impl<'a> Held<'a> {
 
 /// Reads the whole body, or says why not. Bytes are weighed as they come, not as they are
 /// announced: announcing costs a sender nothing.
-pub(crate) async fn read<'a>(
+pub(crate) async fn read(
     body: &mut Body,
     limits: &DoorLimits,
-    budget: &'a Semaphore,
-) -> Result<Held<'a>, Refusal> {
+    budget: Arc<Semaphore>,
+) -> Result<Held, Refusal> {
     match timeout(limits.body_timeout, read_all(body, limits.max_body, budget)).await {
         Ok(outcome) => outcome,
         Err(_elapsed) => Err(Refusal::RequestTimeout),
     }
 }
 
-async fn read_all<'a>(
-    body: &mut Body,
-    limit: usize,
-    budget: &'a Semaphore,
-) -> Result<Held<'a>, Refusal> {
+async fn read_all(body: &mut Body, limit: usize, budget: Arc<Semaphore>) -> Result<Held, Refusal> {
     let mut held = Held::nothing(budget);
     let mut gathered = BytesMut::new();
     while let Some(frame) = body.frame().await {

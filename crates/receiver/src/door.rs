@@ -65,14 +65,14 @@ pub struct Readiness {
 /// The door with what it counts while it is open.
 pub(crate) struct Entrance<P> {
     pub(crate) door: Door<P>,
-    pub(crate) in_flight: Semaphore,
-    pub(crate) body_bytes: Semaphore,
+    pub(crate) in_flight: Arc<Semaphore>,
+    pub(crate) body_bytes: Arc<Semaphore>,
     warned_at: AtomicI64,
 }
 
 impl<P: Publisher> Entrance<P> {
     pub(crate) fn new(door: Door<P>) -> Self {
-        let permits = |limit: usize| Semaphore::new(limit.min(Semaphore::MAX_PERMITS));
+        let permits = |limit: usize| Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
         let limits = &door.limits;
         let bytes = limits.max_body_bytes_in_flight.max(limits.max_body.saturating_mul(4));
         Self {

@@ -1,6 +1,7 @@
 //! The way of one delivery through the door: its checks, in their order, up to the answer.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Json;
@@ -10,7 +11,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use treehook_event::{Accepted, Claim, Event, Found, Publisher, Source, parse, verify};
+use treehook_event::{Accepted, Claim, Event, Failure, Found, Publisher, Source, parse, verify};
 
 use crate::body;
 use crate::door::Entrance;
@@ -36,8 +37,8 @@ impl<S: Send + Sync> FromRequestParts<S> for SourceName {
 }
 
 /// `POST /webhooks/{source}`.
-pub(crate) async fn ingest<P: Publisher>(
-    entrance: &Entrance<P>,
+pub(crate) async fn ingest<P: Publisher + 'static>(
+    entrance: &Arc<Entrance<P>>,
     name: &str,
     request: Request,
 ) -> Response {
@@ -67,24 +68,23 @@ pub(crate) async fn ingest<P: Publisher>(
 }
 
 /// Every check in the order of the answers table, then the promise.
-async fn take<P: Publisher>(
-    entrance: &Entrance<P>,
+async fn take<P: Publisher + 'static>(
+    entrance: &Arc<Entrance<P>>,
     source: &Source,
     headers: &HeaderMap,
     body: &mut Body,
 ) -> Result<Taken, Refusal> {
     let door = &entrance.door;
     refuse_compressed(headers)?;
-    let _place = entrance
-        .in_flight
-        .try_acquire()
+    let in_flight = Arc::clone(&entrance.in_flight)
+        .try_acquire_owned()
         .map_err(|_| Refusal::NotAccepting(Shortage::Deliveries))?;
     // By the declared length, before a byte is read.
     if body.size_hint().lower() > door.limits.max_body as u64 {
         return Err(Refusal::PayloadTooLarge { limit: door.limits.max_body });
     }
     let claim = Claim::read(&source.scheme, |name| find(headers, name))?;
-    let mut held = body::read(body, &door.limits, &entrance.body_bytes).await?;
+    let mut held = body::read(body, &door.limits, Arc::clone(&entrance.body_bytes)).await?;
     let events = {
         let now = (door.now)();
         let verified = verify(source, &claim, held.bytes(), now)?;
@@ -92,12 +92,18 @@ async fn take<P: Publisher>(
         parse(&verified, source, &door.context, now)?
     };
     held.becomes(&events)?;
-    let place = door
-        .publisher
-        .publish(&events)
+    // A task of its own: a sender that hangs up must not give its places back while its events are
+    // still held by the publisher.
+    let publishing = Arc::clone(entrance);
+    let published = tokio::spawn(async move {
+        let outcome = publishing.door.publisher.publish(&events).await;
+        drop((in_flight, held));
+        outcome.map(|place| Taken { place, events })
+    });
+    let outcome = published
         .await
-        .map_err(|failure| Refusal::NotAccepting(Shortage::Publisher(failure)))?;
-    Ok(Taken { place, events })
+        .unwrap_or_else(|error| Err(Failure::transient("panic", format!("a task died: {error}"))));
+    outcome.map_err(|failure| Refusal::NotAccepting(Shortage::Publisher(failure)))
 }
 
 /// Compressed bodies could unfold to any size, and no platform sends them.

@@ -42,7 +42,7 @@ async fn readyz<P: Publisher>(State(entrance): State<Arc<Entrance<P>>>) -> Respo
 }
 
 /// An unknown source is unknown by any method, so the method is looked at second.
-async fn webhook<P: Publisher>(
+async fn webhook<P: Publisher + 'static>(
     State(entrance): State<Arc<Entrance<P>>>,
     SourceName(name): SourceName,
     request: Request,

@@ -15,7 +15,7 @@ use tracing::warn;
 use treehook_console::{
     Access, BrokerState, Console, DatabaseState, Limits, OutboxDepth, PipelineStatus, QueueDepth,
 };
-use treehook_event::{EventStore as _, Failure};
+use treehook_event::{EventStore as _, Failure, Tally};
 
 use crate::clock;
 use crate::store::Store;
@@ -102,12 +102,15 @@ async fn status(store: Store, vitals: Vitals) -> PipelineStatus {
         }
         (None, None) => None,
     };
-    let waiting =
-        depth.as_ref().map_or(Some(0.0), |(_, depth)| oldest_seconds(depth).or(Some(0.0)));
     let lag_seconds = match queue {
-        Some(QueueDepth::Messages(0) | QueueDepth::Events(_)) => waiting,
-        // The broker tells how many messages wait, not since when.
-        Some(QueueDepth::Messages(1..)) | None => None,
+        Some(QueueDepth::Messages(0)) if vitals.queue.is_none() => Some(0.0),
+        // The oldest event in the queue or the outbox here is what is furthest behind.
+        Some(QueueDepth::Messages(0) | QueueDepth::Events(_)) => {
+            depth.as_ref().map(|(_, depth)| oldest_seconds(depth).unwrap_or(0.0))
+        }
+        // The broker tells how many messages wait, not since when: what was applied last tells.
+        Some(QueueDepth::Messages(1..)) => newest_age(tally.as_ref()),
+        None => None,
     };
     PipelineStatus {
         accepted: vitals.accepted.as_ref().map(|accepted| accepted.load(Ordering::Relaxed)),
@@ -131,4 +134,11 @@ async fn status(store: Store, vitals: Vitals) -> PipelineStatus {
         },
         database: if tally.is_some() { DatabaseState::Up } else { DatabaseState::Down },
     }
+}
+
+/// Age of the latest event that was applied, in seconds.
+fn newest_age(tally: Option<&Tally>) -> Option<f64> {
+    let age = clock::now().millis_since(tally?.newest_event?).max(0);
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of an age")]
+    Some(age as f64 / 1000.0)
 }

@@ -53,6 +53,12 @@ pub(crate) fn hold(dir: &Path) -> Result<Held, Failure> {
     }
 }
 
+/// Whether a process works on the directory's queue.
+pub(crate) fn is_held(dir: &Path) -> bool {
+    File::open(dir.join("treehook.lock"))
+        .is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
 /// The configured visitor key, else the directory's own, made at the first start.
 pub(crate) fn visitor_key(
     dir: &Path,

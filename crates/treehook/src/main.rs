@@ -44,11 +44,14 @@ impl From<Mistakes> for Trouble {
 impl From<Failure> for Trouble {
     fn from(failure: Failure) -> Self {
         let cause = failure.cause();
-        if cause.reason == "configuration" {
-            Self::Usage(Mistakes::one(cause.detail.clone()))
-        } else {
-            Self::Failed(cause.detail.clone())
-        }
+        let setting = match cause.reason {
+            "configuration" | "outbox" => "",
+            "broker_url" => "TREEHOOK_AMQP_URL: ",
+            "database_url" => "TREEHOOK_DATABASE_URL: ",
+            "topology_name" => "TREEHOOK_AMQP_PREFIX: ",
+            _ => return Self::Failed(cause.detail.clone()),
+        };
+        Self::Usage(Mistakes::one(format!("{setting}{}", cause.detail)))
     }
 }
 

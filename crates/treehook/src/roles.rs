@@ -11,8 +11,8 @@ use std::time::Duration;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
-use treehook_event::{Context, EventStore as _, Failure, Publisher};
+use tracing::{error, info, warn};
+use treehook_event::{Cause, Context, EventStore as _, Failure, Publisher};
 use treehook_pipeline::{
     Announce, Backoff, Bury, Forward, Gather, GatherLimits, Limits, Record, Spool, drain,
 };
@@ -141,7 +141,7 @@ impl Roles {
     async fn open_queue(&mut self, is_queue: bool) -> Result<(Queue, Watched), Failure> {
         self.held.push(datadir::hold(&self.config.data_dir)?);
         let queue = Queue::open(&self.config.data_dir, self.queue_limits()).await?;
-        self.refuse_forgotten(&queue).await?;
+        self.warn_of_forgotten(&queue).await?;
         let dir = self.config.data_dir.clone();
         let outbox = Outbox::new(queue.clone(), dir, self.config.outbox_max, is_queue);
         let publisher = outbox.publisher();
@@ -149,17 +149,17 @@ impl Roles {
         Ok((queue, publisher))
     }
 
-    /// An event replayed after its identity was forgotten would be counted twice.
-    async fn refuse_forgotten(&self, queue: &Queue) -> Result<(), Failure> {
+    /// What waited longer than identities are remembered is not counted: workers bury it as
+    /// `expired`. Said at start, since a longer retention still saves it.
+    async fn warn_of_forgotten(&self, queue: &Queue) -> Result<(), Failure> {
         let Some(oldest) = queue.depth().await?.oldest else { return Ok(()) };
-        if clock::now().millis_since(oldest) < self.config.retention_ms() {
-            return Ok(());
+        if clock::now().millis_since(oldest) >= self.config.retention_ms() {
+            warn!(
+                "the outbox holds events older than TREEHOOK_RETENTION: they will become dead \
+                 letters as `expired`, unless the workers' retention is longer"
+            );
         }
-        Err(Failure::fatal(
-            "retention",
-            "the outbox holds events older than TREEHOOK_RETENTION, whose identities may be \
-             forgotten: raise it until they are replayed",
-        ))
+        Ok(())
     }
 
     fn start_broker(&mut self, role: &str) -> Result<Option<Broker>, Failure> {
@@ -168,7 +168,17 @@ impl Roles {
         else {
             return Ok(None);
         };
-        self.process.spawn_last(supervisor);
+        let resilience = self.resilience();
+        self.process.spawn_last(async move {
+            match supervisor.await {
+                Err(failure) if resilience.has_front => {
+                    let Cause { reason, detail } = failure.cause();
+                    error!(reason, "no broker until a restart, deliveries are spooled: {detail}");
+                    Ok(())
+                }
+                ended => ended,
+            }
+        });
         self.vitals.broker = Some(broker.clone());
         Ok(Some(broker))
     }
@@ -230,8 +240,22 @@ impl Roles {
         let handler = Forward::new(broker.publisher());
         let stop = self.process.stop.clone();
         let mut consumer = queue.consumer();
-        self.process
-            .spawn(async move { drain(&mut consumer, &handler, &Limits::default(), &stop).await });
+        let resilience = self.resilience();
+        self.process.spawn(async move {
+            let mut backoff = Backoff::default();
+            loop {
+                let outcome = drain(&mut consumer, &handler, &Limits::default(), &stop).await;
+                if let Some(end) = resilience.judge(outcome, &mut backoff, &stop).await {
+                    return end;
+                }
+            }
+        });
+    }
+
+    /// With a front door in this process nothing that fails later may close it: what it accepts is
+    /// safe in the queue or the outbox, and gone with the sender's last retry if it is closed.
+    fn resilience(&self) -> Resilience {
+        Resilience { has_front: self.vitals.queue.is_some() }
     }
 
     /// The schema is still to be looked at, by whoever gets the flag.
@@ -248,7 +272,7 @@ impl Roles {
         let limits = self.limits();
         let stop = self.process.stop.clone();
         let record = Record::new(store.clone(), clock::now, self.config.retention_ms());
-        let keep = keep_up(store.clone(), self.config.retention_days(), stop.clone());
+        let (retention_days, resilience) = (self.config.retention_days(), self.resilience());
         let is_prepared = self.expect_schema();
         self.process.spawn(async move {
             if !prepared(&store, migrate, &stop).await? {
@@ -256,8 +280,15 @@ impl Roles {
             }
             is_prepared.store(true, Ordering::Relaxed);
             let mut consumer = queue.consumer();
-            let work = drain(&mut consumer, &record, &limits, &stop);
-            tokio::try_join!(work, keep).map(|_| ())
+            let mut backoff = Backoff::default();
+            loop {
+                let keep = keep_up(&store, retention_days, &stop);
+                let work = drain(&mut consumer, &record, &limits, &stop);
+                let outcome = tokio::try_join!(work, keep).map(|_| ());
+                if let Some(end) = resilience.judge(outcome, &mut backoff, &stop).await {
+                    return end;
+                }
+            }
         });
     }
 
@@ -272,7 +303,7 @@ impl Roles {
             retention_ms,
         };
         let undertaker = Bury::new(store.clone(), clock::now);
-        let keep = keep_up(store.clone(), self.config.retention_days(), stop.clone());
+        let (retention_days, resilience) = (self.config.retention_days(), self.resilience());
         let mut events = broker.consumer(Which::Aggregate, self.config.prefetch);
         let mut dead = broker.consumer(Which::Dead, self.config.prefetch);
         let is_prepared = self.expect_schema();
@@ -281,9 +312,16 @@ impl Roles {
                 return Ok(());
             }
             is_prepared.store(true, Ordering::Relaxed);
-            let work = drain(&mut events, &handler, &limits, &stop);
-            let bury = drain(&mut dead, &undertaker, &limits, &stop);
-            tokio::try_join!(work, bury, keep).map(|_| ())
+            let mut backoff = Backoff::default();
+            loop {
+                let keep = keep_up(&store, retention_days, &stop);
+                let work = drain(&mut events, &handler, &limits, &stop);
+                let bury = drain(&mut dead, &undertaker, &limits, &stop);
+                let outcome = tokio::try_join!(work, bury, keep).map(|_| ());
+                if let Some(end) = resilience.judge(outcome, &mut backoff, &stop).await {
+                    return end;
+                }
+            }
         });
     }
 
@@ -311,6 +349,32 @@ impl Roles {
                 .map_err(|error| Failure::fatal("listener", error))
         });
         Ok(address)
+    }
+}
+
+/// What a failure that nothing can mend means for the rest of the process.
+#[derive(Clone, Copy)]
+struct Resilience {
+    has_front: bool,
+}
+
+impl Resilience {
+    /// How a task ends, or nothing when it is to try again after a pause.
+    async fn judge(
+        self,
+        outcome: Result<(), Failure>,
+        backoff: &mut Backoff,
+        stop: &CancellationToken,
+    ) -> Option<Result<(), Failure>> {
+        match outcome {
+            Err(failure) if self.has_front && !stop.is_cancelled() => {
+                let Cause { reason, detail } = failure.cause();
+                error!(reason, "cannot go on, deliveries are still accepted: {detail}");
+                backoff.pause(stop).await;
+                None
+            }
+            ended => Some(ended),
+        }
     }
 }
 
@@ -372,9 +436,9 @@ async fn prepared(store: &Store, migrate: bool, stop: &CancellationToken) -> Res
 
 /// Looks after the archive now and then. An outage is waited out; the next round does the rest.
 async fn keep_up(
-    store: Store,
+    store: &Store,
     retention_days: u32,
-    stop: CancellationToken,
+    stop: &CancellationToken,
 ) -> Result<(), Failure> {
     while !stop.is_cancelled() {
         match store.maintain(clock::now(), retention_days).await {

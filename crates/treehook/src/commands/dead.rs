@@ -166,9 +166,17 @@ async fn redrive(args: DeadChosen) -> Result<(), Trouble> {
     print(&format!("redrove {count} dead letters; workers count them like any delivery\n"))
 }
 
-async fn local_queue(config: &Config) -> Result<Queue, Failure> {
+/// The queue that a `treehook serve` drains. Not made here: nobody would ever look into it.
+async fn local_queue(config: &Config) -> Result<Queue, Trouble> {
     let limits = QueueLimits { max_bytes: config.outbox_max };
-    Queue::open(&config.data_dir, limits).await
+    if !crate::datadir::is_held(&config.data_dir) {
+        let place = config.data_dir.display();
+        return Err(Trouble::Failed(format!(
+            "no `treehook serve` works on {place}, so nobody would count what is redriven: start it, \
+             name its directory with --data-dir, or set TREEHOOK_AMQP_URL as the workers have it"
+        )));
+    }
+    Ok(Queue::open_existing(&config.data_dir, limits).await?)
 }
 
 /// Published first, removed after: stopped in between, an event is redriven twice and counts once.
@@ -182,7 +190,8 @@ async fn redrive_to<P: Publisher>(
         for letter in letters {
             let unreadable =
                 |error| Trouble::Failed(format!("dead letter {}: {error}", letter.id()));
-            events.extend(decode_batch(letter.event.as_bytes()).map_err(unreadable)?);
+            let held = decode_batch(letter.event.as_bytes()).map_err(unreadable)?;
+            events.extend(held.into_iter().flat_map(treehook_event::Event::retried));
         }
         publish_patiently(publisher, &events).await?;
         store.remove_dead_letters(&as_read(letters)).await?;

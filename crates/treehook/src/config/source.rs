@@ -120,7 +120,7 @@ impl SpelledOut<'_> {
                 return None;
             }
         };
-        let scheme = self.scheme(mistakes)?;
+        let scheme = self.scheme(&name, mistakes)?;
         let tolerance_seconds = match self.text("tolerance", mistakes).map(|t| value::duration(&t))
         {
             None => tolerance.as_secs(),
@@ -168,8 +168,12 @@ impl SpelledOut<'_> {
     }
 
     /// The named scheme, or a bare one, with whatever the table says of it.
-    fn scheme(&self, mistakes: &mut Mistakes) -> Option<Scheme> {
-        let mut scheme = match self.text("scheme", mistakes).as_deref() {
+    fn scheme(&self, name: &SourceName, mistakes: &mut Mistakes) -> Option<Scheme> {
+        // A table that carries a built-in name overrides parts of that scheme unless it names another.
+        let named = self.text("scheme", mistakes);
+        let built_in = ["linktree", "dub", "standard"].contains(&name.as_str());
+        let named = named.or_else(|| built_in.then(|| name.to_string()));
+        let mut scheme = match named.as_deref() {
             Some("linktree") => Scheme::linktree(),
             Some("dub") => Scheme::dub(),
             Some("standard") => Scheme::standard(),

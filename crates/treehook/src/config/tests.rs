@@ -127,7 +127,6 @@ fn a_source_can_be_spelled_out() {
 
         [[source]]
         name = "linktree"
-        scheme = "linktree"
         signature_header = "x-lt-sig"
         secret = "s"
     "#;
