@@ -89,15 +89,15 @@ fn write(bytes: &mut Vec<u8>, event: &Event) {
 /// becomes an [`Event::unreadable`] of its own, so that its neighbours count; only bytes that are no
 /// batch at all are an error.
 pub fn decode_batch(bytes: &[u8]) -> Result<Vec<Event>, Undecodable> {
-    let is_array = bytes.trim_ascii_start().first() == Some(&b'[');
-    let elements: Vec<&RawValue> = if is_array {
-        serde_json::from_slice(bytes).map_err(|error| refused(&error))?
-    } else {
-        vec![serde_json::from_slice(bytes).map_err(|error| refused(&error))?]
-    };
+    if bytes.trim_ascii_start().first() != Some(&b'[') {
+        let wire = serde_json::from_slice(bytes).map_err(|error| refused(&error))?;
+        return Ok(vec![read(wire)?]);
+    }
+    let elements: Vec<&RawValue> =
+        serde_json::from_slice(bytes).map_err(|error| refused(&error))?;
     let decoded = |element: &&RawValue| {
-        let read = serde_json::from_str(element.get()).map_err(|error| refused(&error));
-        read.and_then(self::read).unwrap_or_else(|why| {
+        let wire = serde_json::from_str(element.get()).map_err(|error| refused(&error));
+        wire.and_then(read).unwrap_or_else(|why| {
             Event::unreadable(element.get().as_bytes(), &why.0, time_of(element))
         })
     };

@@ -1,6 +1,6 @@
 //! Dub's `data`, made canonical (CONTRACT.md section 3).
 
-use crate::derive::{country_of, device_of, referrer_of, title_of, url_of};
+use crate::derive::{country_of, device_of, title_of, url_of};
 use crate::event::{Body, LinkChange, LinkChangeKind, LinkFields, Visit, VisitKind};
 use crate::fields::Fields;
 use crate::moment::Timestamp;
@@ -41,16 +41,12 @@ fn clicked(data: Fields<'_>, visitors: &VisitorKey) -> Result<(Body, Option<Time
         profile_id,
         visitor: visitors.visitor(None, click.token("ip").as_deref(), Some(&browser)),
         country: country_of(click.text(&["country"])),
-        referrer: referrer(click),
+        // `referer` is a host or `(direct)`, `refererUrl` the whole address.
+        referrer: click.referrer(&["referer", "refererUrl"]),
         device: device_of(click.text(&["device"]), click.text(&["ua"])),
-        link: Some(fields(link)),
+        link: Some(LinkFields { as_of: link.moment(&["updatedAt"]), ..fields(link) }),
     };
     Ok((Body::Visit(visit), click.moment(&["timestamp"])))
-}
-
-/// `referer` is a host or `(direct)`; `refererUrl` the whole address. The host is what counts here.
-fn referrer(click: Fields<'_>) -> String {
-    referrer_of(click.text(&["referer"]).or_else(|| click.text(&["refererUrl"])))
 }
 
 fn names(link: Fields<'_>) -> Result<(ProfileId, LinkId), String> {
@@ -65,5 +61,6 @@ fn fields(link: Fields<'_>) -> LinkFields {
         position: None,
         enabled: link.flag("archived").map(|archived| !archived),
         thumbnail: link.text(&["image"]).map(url_of),
+        as_of: None,
     }
 }

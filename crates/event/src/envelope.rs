@@ -100,6 +100,7 @@ fn event(
     now: Timestamp,
 ) -> Result<Event, Rejection> {
     let value: Value = serde_json::from_str(raw.get())
+        .or_else(|_| serde_json::from_str(&without_lone_surrogates(raw.get())))
         .map_err(|_| place.fault("nested too deeply, or a number out of range"))?;
     let Value::Object(mut envelope) = value else {
         return Err(place.fault(&format!("expected an object, found {}", kind_of(&value))));
@@ -151,6 +152,37 @@ fn event(
         body,
         payload: payload.to_string().into(),
     })
+}
+
+/// The JSON text with U+FFFD for every half of a surrogate pair that stands alone: what a sender in
+/// JavaScript writes when it cuts a text inside an emoji. It cannot mend that, and would retry for
+/// ever.
+fn without_lone_surrogates(json: &str) -> String {
+    /// A `\uXXXX` escape at the start, as a number.
+    fn escape(text: &str) -> Option<u32> {
+        let digits = text.strip_prefix("\\u")?.get(..4)?;
+        u32::from_str_radix(digits, 16).ok()
+    }
+    let mut mended = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(at) = rest.find('\\') {
+        mended.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let (kept, length) = match (escape(rest), rest.get(6..).and_then(escape)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => (&rest[..12], 12),
+            (Some(0xd800..=0xdfff), _) => ("\\ufffd", 6),
+            (Some(_), _) => (&rest[..6], 6),
+            // Another escape: the backslash and what it escapes, which is one byte in JSON.
+            (None, _) => {
+                let length = rest.char_indices().nth(2).map_or(rest.len(), |(at, _)| at);
+                (&rest[..length], length)
+            }
+        };
+        mended.push_str(kept);
+        rest = &rest[length..];
+    }
+    mended.push_str(rest);
+    mended
 }
 
 /// The idempotency key: the envelope's `id`, else the signed message id, else the raw bytes' digest.
@@ -226,5 +258,25 @@ fn kind_of(value: &Value) -> &'static str {
         Value::String(_) => "a string",
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_surrogate_pair_is_replaced_and_everything_else_kept() {
+        for (json, mended) in [
+            (r#""x\ud83d""#, r#""x\ufffd""#),
+            (r#""\ud83d\ude00""#, r#""\ud83d\ude00""#),
+            (r#""\ude00\ud83d""#, r#""\ufffd\ufffd""#),
+            (r#""\ud83dé\\ud83d\n""#, r#""\ufffdé\\ud83d\n""#),
+            (r#""\ud83d\u0041""#, r#""\ufffd\u0041""#),
+            ("\"\\u12", "\"\\u12"),
+            ("\\", "\\"),
+        ] {
+            assert_eq!(without_lone_surrogates(json), mended, "{json}");
+        }
     }
 }

@@ -139,6 +139,10 @@ pub struct LinkFields {
     /// Its picture; `Some(None)` when the one that was given is refused.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub thumbnail: Option<Option<String>>,
+    /// Since when it is like this, where an event brings a copy of the link and not a change of it
+    /// (Dub's click): a copy is as old as the link's last change, whenever it is delivered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<Timestamp>,
 }
 
 /// Tells a field that is null from one that is not there.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
+use crate::derive::referrer_of;
 use crate::moment::Timestamp;
 use crate::names::{BadName, LinkId, ProfileId};
 
@@ -37,10 +38,23 @@ impl<'a> Fields<'a> {
         self.first(&[name])?.as_bool()
     }
 
-    /// A whole number.
+    /// Who referred: a value that is no text is as hostile as one that is no address.
+    pub(crate) fn referrer(self, names: &[&str]) -> String {
+        match self.first(names) {
+            None => referrer_of(None),
+            Some(value) => referrer_of(Some(value.as_str().unwrap_or("not a text"))),
+        }
+    }
+
+    /// A whole number, also one that is written as `1000.0` or `"1000"`.
     pub(crate) fn integer(self, name: &str) -> Option<i64> {
         let value = self.first(&[name])?;
-        value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
+        let whole = |float: f64| {
+            #[expect(clippy::cast_possible_truncation, reason = "whole, and below 2^53")]
+            (float.fract() == 0.0 && float.abs() < 9e15).then_some(float as i64)
+        };
+        let written = || value.as_str()?.trim().parse().ok();
+        value.as_i64().or_else(|| value.as_f64().and_then(whole)).or_else(written)
     }
 
     /// An object inside this one.

@@ -1,6 +1,6 @@
 //! Linktree's `data`, made canonical (CONTRACT.md section 3).
 
-use crate::derive::{country_of, device_of, referrer_of, title_of, url_of};
+use crate::derive::{country_of, device_of, title_of, url_of};
 use crate::event::{
     Body, LinkChange, LinkChangeKind, LinkFields, Milestone, ProfileFields, Visit, VisitKind,
 };
@@ -65,7 +65,7 @@ fn visit(
             user_agent,
         ),
         country: country_of(data.text(&["country"])),
-        referrer: referrer_of(data.text(&["referrer"])),
+        referrer: data.referrer(&["referrer"]),
         device: device_of(data.text(&["device"]), user_agent),
         link: None,
     }
@@ -84,6 +84,7 @@ fn link(change: LinkChangeKind, data: Fields<'_>) -> Result<Body, String> {
                 .or_else(|| data.flag("active"))
                 .or_else(|| data.flag("archived").map(|archived| !archived)),
             thumbnail: data.text(&["thumbnail", "thumbnail_url"]).map(url_of),
+            as_of: None,
         },
     };
     Ok(Body::Link(LinkChange {

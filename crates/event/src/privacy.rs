@@ -100,10 +100,12 @@ fn is_person(key: &str) -> bool {
 
 /// Whether a key names a person and what of them, as `customer_email`.
 fn is_of_a_person(key: &str) -> bool {
-    PERSONS.iter().any(|person| {
-        key.strip_prefix(person)
-            .is_some_and(|rest| OF_A_PERSON.iter().any(|part| rest.starts_with(part)))
-    })
+    // A profile's own name in its address is what it is known by.
+    key != "username"
+        && PERSONS.iter().any(|person| {
+            key.strip_prefix(person)
+                .is_some_and(|rest| OF_A_PERSON.iter().any(|part| rest.starts_with(part)))
+        })
 }
 
 /// The keys that are removed from what is kept, at any depth (CONTRACT.md section 4).

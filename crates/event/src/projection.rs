@@ -69,6 +69,8 @@ pub struct LinkState {
 impl LinkState {
     /// What one event says of a link.
     pub fn of_fields(fields: &LinkFields, stamp: &Stamp) -> Self {
+        let at = fields.as_of.map_or(stamp.at, |as_of| as_of.min(stamp.at));
+        let stamp = &Stamp { at, by: stamp.by.clone() };
         Self {
             title: stamped(fields.title.clone(), stamp),
             url: stamped(fields.url.clone(), stamp),

@@ -28,13 +28,19 @@ pub struct BrokerTask {
     known: Option<&'static str>,
 }
 
+/// Whether the broker answered, and would not have us.
+fn is_refusal(reason: &str) -> bool {
+    matches!(reason, "broker_refused" | "broker_missing")
+}
+
 impl BrokerTask {
     pub(crate) fn new(core: Arc<Core>, stop: CancellationToken) -> Self {
         Self { core, stop, known: None }
     }
 
     /// Keeps a connection until told to stop. Fails only where the broker holds a queue or an
-    /// exchange that this version cannot work with.
+    /// exchange that this version cannot work with, or refuses the credentials or the virtual host
+    /// of the very first connection.
     pub async fn run(mut self) -> Result<(), Failure> {
         let mut backoff = Backoff::default();
         let mut connected_before = false;
@@ -50,6 +56,14 @@ impl BrokerTask {
                     }
                 }
                 Some(Err(Failure::Fatal(cause))) => {
+                    self.core.board.set(Standing::Down(Some(cause.clone())));
+                    return Err(Failure::Fatal(cause));
+                }
+                // Refused before it was ever let in: the configuration is wrong, and waiting mends
+                // nothing. Later it may be a broker that is being restored.
+                Some(Err(Failure::Transient(cause)))
+                    if !connected_before && is_refusal(cause.reason) =>
+                {
                     self.core.board.set(Standing::Down(Some(cause.clone())));
                     return Err(Failure::Fatal(cause));
                 }

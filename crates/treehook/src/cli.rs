@@ -238,7 +238,7 @@ pub(crate) struct Simulate {
     /// Share of events that are late by days, 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     pub(crate) late: f64,
-    /// Share of deliveries with a wrong signature, 0 to 1
+    /// Share of deliveries with a wrong signature, 0 to 0.9
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     pub(crate) bad_signatures: f64,
     /// Events in one delivery

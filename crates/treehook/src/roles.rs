@@ -16,7 +16,7 @@ use treehook_event::{Cause, Context, EventStore as _, Failure, Publisher};
 use treehook_pipeline::{
     Announce, Backoff, Bury, Forward, Gather, GatherLimits, Limits, Record, Spool, drain,
 };
-use treehook_rabbitmq::{Broker, BrokerConfig, Timeouts, Topology, Which};
+use treehook_rabbitmq::{Broker, BrokerConfig, BrokerState, Timeouts, Topology, Which};
 use treehook_receiver::{Door, DoorLimits, ServeLimits};
 use treehook_sqlite::{Queue, QueueLimits};
 
@@ -169,9 +169,15 @@ impl Roles {
             return Ok(None);
         };
         let resilience = self.resilience();
+        let mut state = broker.state();
         self.process.spawn_last(async move {
+            let mut supervisor = supervisor;
+            let was_up = tokio::select! {
+                up = state.wait_for(|state| *state == BrokerState::Up) => up.is_ok(),
+                ended = &mut supervisor => return ended,
+            };
             match supervisor.await {
-                Err(failure) if resilience.has_front => {
+                Err(failure) if was_up && resilience.has_front => {
                     let Cause { reason, detail } = failure.cause();
                     error!(reason, "no broker until a restart, deliveries are spooled: {detail}");
                     Ok(())

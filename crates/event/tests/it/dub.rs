@@ -1,6 +1,9 @@
 //! Dub's event types, field by field (CONTRACT.md section 3).
 
-use treehook_event::{Body, Device, Event, LinkChangeKind, LinkFields, Scheme, VisitKind};
+use treehook_event::{
+    Body, Device, Event, Identity, LinkChangeKind, LinkFields, LinkState, Scheme, Stamp, Timestamp,
+    VisitKind,
+};
 
 use crate::setup::{complaint, context, event, source, unfit_reason};
 
@@ -42,6 +45,23 @@ fn a_click_is_a_visit_that_brings_its_link() {
     assert_eq!(visit.visitor, Some(context().visitors.of_address("203.0.113.9", "Safari/iOS")));
     assert_eq!(visit.link, Some(shop()));
     assert!(!event.payload.contains("203.0.113.9") && event.payload.contains("Paris"));
+}
+
+#[test]
+fn a_click_delivered_late_brings_a_copy_that_is_as_old_as_the_link() {
+    let stamp = |at: &str, by: &str| Stamp {
+        at: Timestamp::from_rfc3339(at).expect("a time"),
+        by: Identity::given(by),
+    };
+    let copy = LinkFields {
+        title: Some("old".into()),
+        as_of: Timestamp::from_rfc3339("2025-11-20T00:00:00Z"),
+        ..LinkFields::default()
+    };
+    let newer = LinkFields { title: Some("new".into()), ..LinkFields::default() };
+    let mut state = LinkState::of_fields(&newer, &stamp("2025-11-21T00:00:00Z", "a"));
+    state.merge(&LinkState::of_fields(&copy, &stamp("2025-11-22T00:00:00Z", "b")));
+    assert_eq!(state.title.map(|title| title.value).as_deref(), Some("new"));
 }
 
 #[test]

@@ -69,11 +69,12 @@ fn every_optional_field_of_a_visit_may_be_null_absent_or_nonsense() {
         "country":null,"referrer":null,"device":null,"clicked_at":null}"#;
     let nonsense = r#"{"profile_id":"p1","link_id":"l1","visitor_id":{},"ip":[],"user_agent":7,
         "country":false,"referrer":{},"device":[1],"clicked_at":{}}"#;
-    for data in [absent, null, nonsense] {
+    // A referrer that is no text is a hostile one.
+    for (data, referrer) in [(absent, "direct"), (null, "direct"), (nonsense, "unknown")] {
         let event = linktree("link.clicked", data);
         let visit = visit_of(&event);
         assert_eq!(visit.visitor, None);
-        assert_eq!((visit.country.as_str(), visit.referrer.as_str()), ("unknown", "direct"));
+        assert_eq!((visit.country.as_str(), visit.referrer.as_str()), ("unknown", referrer));
         assert_eq!(visit.device, Device::Unknown);
     }
 }
@@ -85,6 +86,9 @@ fn a_visitor_is_the_id_else_address_and_browser() {
         (r#""visitor_id":"v","ip":"1","user_agent":"b""#, Some(visitors.of_visitor_id("v"))),
         (r#""ip":"1","user_agent":"b""#, Some(visitors.of_address("1", "b"))),
         (r#""visitor_id":null,"ip":"1""#, Some(visitors.of_address("1", ""))),
+        (r#""visitor_id":1000"#, Some(visitors.of_visitor_id("1000"))),
+        (r#""visitor_id":" ","ip":"1","user_agent":"b""#, Some(visitors.of_address("1", "b"))),
+        (r#""visitor_id":"","ip":"","user_agent":"b""#, None),
         (r#""user_agent":"b""#, None),
     ] {
         let event = linktree("profile.viewed", &format!(r#"{{"profile_id":"p1",{fields}}}"#));
@@ -103,6 +107,7 @@ fn link_changes_carry_what_they_name() {
         position: Some(3),
         enabled: Some(true),
         thumbnail: Some(Some("https://a.example/t.png".into())),
+        as_of: None,
     };
     for (event_type, change, fields) in [
         ("link.created", LinkChangeKind::Created, fields.clone()),

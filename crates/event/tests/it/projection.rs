@@ -31,6 +31,7 @@ fn link_fields() -> impl Strategy<Value = LinkFields> {
             kind,
             position,
             enabled,
+            as_of: None,
         })
 }
 

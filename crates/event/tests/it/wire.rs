@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use treehook_event::{Event, decode_batch, encode_batch, encode_event};
+use treehook_event::{Body, Event, decode_batch, encode_batch, encode_event};
 
 use crate::setup::{built_in, events, now};
 
@@ -152,6 +152,20 @@ fn what_is_not_a_batch_of_ours_says_where_and_not_what() {
     }
     assert_eq!(decode_batch(b"[]"), Ok(Vec::new()));
     assert_eq!(decode_batch(format!(" \n[{good}]").as_bytes()).unwrap().len(), 1);
+}
+
+#[test]
+fn the_neighbours_of_an_element_that_cannot_be_read_are_kept() {
+    let good = encode_event(&batches(&[json!({"profile_id": "p"})], "profile.viewed", 0)[0]);
+    let newer = good.replace("\"visit\"", "\"something_newer\"");
+    let events = decode_batch(format!("[{good},{newer},{good}]").as_bytes()).unwrap();
+    let reasons: Vec<bool> =
+        events.iter().map(|event| matches!(event.body, Body::Unfit { .. })).collect();
+    assert_eq!(reasons, [false, true, false]);
+    // Once a version understands it, it is worth another try.
+    let restored = Event { payload: json!(good).to_string().into(), ..events[1].clone() };
+    assert_eq!(restored.retried(), [events[0].clone()]);
+    assert_eq!(events[1].clone().retried().len(), 1);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
-use treehook_event::{Consumer as _, Publisher as _};
+use treehook_event::{Consumer as _, Failure, Publisher as _};
 use treehook_rabbitmq::{BrokerState, Which};
 
 use crate::forwarder::Forwarder;
@@ -208,7 +208,9 @@ async fn refused_credentials_are_told_with_the_remedy_and_without_the_password()
         assert!(told.contains("check the user and the password"), "{told}");
         assert!(!told.contains("s3cret"), "{told}");
         assert_eq!(*running.broker.state().borrow(), BrokerState::Down);
-        running.stop().await;
+        // The very first connection: nobody was ever let in, so waiting mends nothing.
+        let ended = running.task.await.unwrap().unwrap_err();
+        assert!(matches!(&ended, Failure::Fatal(cause) if cause.reason == "broker_refused"));
         direct.stop().await;
     })
     .await;

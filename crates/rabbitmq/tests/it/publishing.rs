@@ -192,12 +192,13 @@ async fn a_publish_that_is_given_up_midway_costs_nobody_else_anything() {
 }
 
 #[tokio::test]
-async fn an_empty_publish_needs_no_broker() {
+async fn an_empty_publish_asks_whether_the_broker_would_take_one() {
     story(async |harness| {
         let running = harness.broker().await;
         let publisher = running.broker.publisher();
-        running.stop().await;
         assert_eq!(publisher.publish(&[]).await, Ok(Accepted::Queued));
+        running.stop().await;
+        assert_eq!(reason(publisher.publish(&[]).await), "broker_down");
         let late = timeout(Duration::from_secs(1), publisher.publish(&[click("a")])).await;
         assert_eq!(reason(late.unwrap()), "broker_down");
     })

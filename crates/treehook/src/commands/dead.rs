@@ -141,8 +141,7 @@ async fn discard(args: DeadChosen) -> Result<(), Trouble> {
         Ok(())
     })
     .await?;
-    let verb = if args.dry_run { "would discard" } else { "discarded" };
-    print(&format!("{verb} {count} dead letters\n"))
+    said(&args, if args.dry_run { "would discard" } else { "discarded" }, count, "")
 }
 
 async fn redrive(args: DeadChosen) -> Result<(), Trouble> {
@@ -150,7 +149,7 @@ async fn redrive(args: DeadChosen) -> Result<(), Trouble> {
     let (config, store) = opened(&args.shared).await?;
     if args.dry_run {
         let count = for_each_page(&store, filter, async |_| Ok(())).await?;
-        return print(&format!("would redrive {count} dead letters\n"));
+        return said(&args, "would redrive", count, "");
     }
     let stop = CancellationToken::new();
     let count = match start_broker(&config, "dead redrive", stop.clone())? {
@@ -163,7 +162,17 @@ async fn redrive(args: DeadChosen) -> Result<(), Trouble> {
         }
         None => redrive_to(&local_queue(&config).await?, &store, filter).await?,
     };
-    print(&format!("redrove {count} dead letters; workers count them like any delivery\n"))
+    said(&args, "redrove", count, "; workers count them like any delivery")
+}
+
+/// What was done; ids that name nothing are a mistake, a filter that finds nothing is not.
+fn said(args: &DeadChosen, verb: &str, count: usize, more: &str) -> Result<(), Trouble> {
+    let noun = if count == 1 { "dead letter" } else { "dead letters" };
+    print(&format!("{verb} {count} {noun}{more}\n"))?;
+    match args.ids.len().checked_sub(count) {
+        None | Some(0) => Ok(()),
+        Some(missing) => Err(Trouble::Failed(format!("{missing} of the ids name no dead letter"))),
+    }
 }
 
 /// The queue that a `treehook serve` drains. Not made here: nobody would ever look into it.

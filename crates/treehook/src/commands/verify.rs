@@ -27,7 +27,8 @@ pub(super) async fn verify(args: Verify) -> Result<(), Trouble> {
     }
     let what =
         if args.repair { "repaired" } else { "found; `treehook verify --repair` rebuilds them" };
-    writeln!(text, "{} differences {what}", differences.len()).map_err(anyhow::Error::from)?;
+    let noun = if differences.len() == 1 { "difference" } else { "differences" };
+    writeln!(text, "{} {noun} {what}", differences.len()).map_err(anyhow::Error::from)?;
     print(&text)?;
     Err(Trouble::Found)
 }

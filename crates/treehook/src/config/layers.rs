@@ -125,15 +125,17 @@ impl<'a> Layers<'a> {
                 mistakes.add(format!(
                     "{}: unknown setting `{key}`{}",
                     self.file_name,
-                    nearest(key)
+                    nearest(key, str::to_owned)
                 ));
             }
         }
         for name in self.environment.keys() {
             let Some(rest) = name.strip_prefix("TREEHOOK_") else { continue };
             if !self.knows_variable(rest) {
-                let key = rest.to_ascii_lowercase();
-                mistakes.add(format!("environment: unknown variable {name}{}", nearest(&key)));
+                let hint = nearest(&rest.to_ascii_lowercase(), |known| {
+                    format!("TREEHOOK_{}", known.to_ascii_uppercase())
+                });
+                mistakes.add(format!("environment: unknown variable {name}{hint}"));
             }
         }
     }
@@ -144,10 +146,13 @@ impl<'a> Layers<'a> {
         let of_source = self
             .source_names()
             .any(|name| base.strip_suffix("_secret").is_some_and(|b| b == name.replace('-', "_")));
-        // Kubernetes sets these for a service that is called treehook; the tests have their own.
+        // Kubernetes sets these for services that are called treehook or treehook-something; the
+        // tests have their own.
         let foreign = key == "config"
             || key == "port"
+            || key.ends_with("_port")
             || key.starts_with("port_")
+            || key.contains("_port_")
             || key.starts_with("test_")
             || key.contains("service_host")
             || key.contains("service_port");
@@ -279,7 +284,7 @@ fn where_in(text: &str, error: &toml::de::Error) -> String {
 }
 
 /// The setting that was probably meant.
-pub(super) fn nearest(key: &str) -> String {
+pub(super) fn nearest(key: &str, spelled: impl Fn(&str) -> String) -> String {
     let shared = |known: &str| {
         let same = known.chars().zip(key.chars()).take_while(|(a, b)| a == b).count();
         let sorted = |text: &str| {
@@ -290,5 +295,5 @@ pub(super) fn nearest(key: &str) -> String {
         if sorted(known) == sorted(key) { usize::MAX } else { same }
     };
     let best = SETTINGS.iter().max_by_key(|known| shared(known)).filter(|known| shared(known) >= 3);
-    best.map_or_else(String::new, |known| format!(" (did you mean `{known}`?)"))
+    best.map_or_else(String::new, |known| format!(" (did you mean `{}`?)", spelled(known)))
 }

@@ -187,7 +187,13 @@ impl SpelledOut<'_> {
         let before = mistakes.iter().count();
         self.override_headers(&mut scheme, mistakes);
         self.override_encodings(&mut scheme, mistakes);
-        if let Err(problem) = scheme.check() {
+        if scheme.signature_header.is_empty() {
+            mistakes.add(format!(
+                "{}: `signature_header` is missing: it names the header that holds \
+                the signature",
+                self.place
+            ));
+        } else if let Err(problem) = scheme.check() {
             mistakes.add(format!("{}: {problem}", self.place));
         }
         (mistakes.iter().count() == before).then_some(scheme)

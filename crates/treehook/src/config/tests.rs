@@ -53,7 +53,7 @@ fn every_mistake_is_named_with_its_origin_at_once() {
     );
     for part in [
         "TREEHOOK_MAX_BODY: `lots`: expected a size",
-        "unknown variable TREEHOOK_LISTNE (did you mean `listen`?)",
+        "unknown variable TREEHOOK_LISTNE (did you mean `TREEHOOK_LISTEN`?)",
         "TREEHOOK_PREFETCH: `0`",
         "unknown setting `tolerence` (did you mean `tolerance`?)",
         "treehook.toml: retention: identities must be remembered for at least a day",
@@ -67,6 +67,8 @@ fn what_the_surroundings_set_is_not_ours_to_refuse() {
     let environment = [
         ("TREEHOOK_SERVICE_HOST", "10.0.0.1"),
         ("TREEHOOK_PORT", "tcp://10.0.0.1:80"),
+        ("TREEHOOK_ADMIN_PORT_9090_TCP", "tcp://10.0.0.1:9090"),
+        ("TREEHOOK_ADMIN_PORT", "tcp://10.0.0.1:9090"),
         ("PATH", "/bin"),
     ];
     assert!(load(&environment, "").is_ok());
@@ -151,7 +153,7 @@ fn a_source_that_cannot_work_is_refused_with_its_place() {
             "[[source]]\nname = \"a\"\nscheme = \"dub\"",
             "source[0]: no secret: set `secret`, `secret_file` or TREEHOOK_A_SECRET",
         ),
-        ("[[source]]\nname = \"a\"\nsecret = \"s\"", "source[0]: `` is not a header name"),
+        ("[[source]]\nname = \"a\"\nsecret = \"s\"", "source[0]: `signature_header` is missing"),
         (
             "[[source]]\nname = \"a\"\nscheme = \"dub\"\nsecret = \"s\"\ncolor = 1",
             "source[0]: unknown setting `color`",
