@@ -93,12 +93,29 @@ pub(crate) fn migration(error: MigrateError, path: &Path) -> Failure {
     }
 }
 
-/// A row that this version cannot read. Going on would overwrite it or count around it.
+/// A row that this version cannot read, met by a report: a wrong number would be worse than none.
+/// Recording does not stop for it.
 pub(crate) fn damaged(what: &str) -> Failure {
     Failure::fatal(
         "row_damaged",
         format!("{what} cannot be read: run `treehook verify --repair` to rebuild it"),
     )
+}
+
+/// A file that could not be rewritten after an erasure.
+pub(crate) fn unscrubbed(failure: Failure) -> Failure {
+    let told = |Cause { reason, detail }| Cause {
+        reason,
+        detail: format!(
+            "{detail}: erased from every table, but copies may be left in the file's unused room \
+             until it can be rewritten, for which it needs twice its size: erase again"
+        ),
+    };
+    match failure {
+        Failure::Transient(cause) => Failure::Transient(told(cause)),
+        Failure::Poison(cause) => Failure::Poison(told(cause)),
+        Failure::Fatal(cause) => Failure::Fatal(told(cause)),
+    }
 }
 
 #[cfg(test)]

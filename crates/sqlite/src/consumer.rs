@@ -1,5 +1,6 @@
 //! Taking events from the queue: in order, each once until it is settled or handed back.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sqlx::sqlite::SqliteRow;
@@ -17,8 +18,12 @@ use crate::rows::read;
 const POLL: Duration = Duration::from_millis(250);
 /// How often an idle consumer asks whether the file is worth shrinking.
 const SHRINK_EVERY: Duration = Duration::from_mins(1);
-/// Encoded bytes taken at once, beyond the first row: bounds what a turn holds in memory.
-const RECEIVE_BYTES_MAX: i64 = 8 << 20;
+/// Encoded bytes taken at once, beyond the first row: what a relay publishes in one turn has to be
+/// confirmed in time over a slow link, too.
+const RECEIVE_BYTES_MAX: i64 = 1 << 20;
+/// Rows that are settled but not deleted, at most: their ids are one parameter of a statement, of
+/// some 100 KB.
+const SETTLED_MAX: usize = 10_000;
 
 /// What settles a delivery of the queue.
 #[derive(Debug)]
@@ -31,32 +36,41 @@ pub struct QueueConsumer {
     /// The last row that was handed out. What is settled is deleted, so everything up to here is
     /// either gone or in somebody's hand.
     cursor: i64,
+    /// Rows that are settled, while they cannot be deleted.
+    settled: BTreeSet<i64>,
     published: watch::Receiver<()>,
     shrink_at: Instant,
 }
 
 impl QueueConsumer {
     pub(crate) fn new(queue: Queue, published: watch::Receiver<()>) -> Self {
-        Self { queue, cursor: 0, published, shrink_at: Instant::now() + SHRINK_EVERY }
+        let (settled, shrink_at) = (BTreeSet::new(), Instant::now() + SHRINK_EVERY);
+        Self { queue, cursor: 0, settled, published, shrink_at }
     }
 
     /// What is there now.
     async fn look(&mut self, limit: usize) -> Result<Vec<Delivery<Receipt>>, Failure> {
         let readers = self.queue.database.readers();
         // Sizes first, so that no payload is read that would not be taken.
-        let sizes: Vec<(i64, i64, i64)> =
-            query_as("select id, events, bytes from batches where id > ?1 order by id limit ?2")
-                .bind(self.cursor)
-                .bind(i64::try_from(limit.max(1)).unwrap_or(i64::MAX))
-                .fetch_all(readers)
-                .await
-                .map_err(failure)?;
+        let settled = self.settled_ids();
+        let sizes: Vec<(i64, i64, i64)> = query_as(
+            "select id, events, bytes from batches where id > ?1 \
+             and id not in (select value from json_each(?2)) order by id limit ?3",
+        )
+        .bind(self.cursor)
+        .bind(&settled)
+        .bind(i64::try_from(limit.max(1)).unwrap_or(i64::MAX))
+        .fetch_all(readers)
+        .await
+        .map_err(failure)?;
         let Some(last) = last_within(&sizes, limit) else { return Ok(Vec::new()) };
         let rows = query(
-            "select id, created_at, payload from batches where id > ?1 and id <= ?2 order by id",
+            "select id, created_at, payload from batches where id > ?1 and id <= ?2 \
+             and id not in (select value from json_each(?3)) order by id",
         )
         .bind(self.cursor)
         .bind(last)
+        .bind(&settled)
         .fetch_all(readers)
         .await
         .map_err(failure)?;
@@ -64,6 +78,26 @@ impl QueueConsumer {
         // Nothing is awaited from here on: a receive that is dropped has not taken anything.
         self.cursor = last;
         Ok(deliveries)
+    }
+
+    /// Deletes what is settled. Where that fails the ids stay, and the next try includes them.
+    async fn delete_settled(&mut self) -> Result<(), Failure> {
+        if self.settled.is_empty() {
+            return Ok(());
+        }
+        // One statement whatever their number, and so one transaction.
+        query("delete from batches where id in (select value from json_each(?1))")
+            .bind(self.settled_ids())
+            .execute(self.queue.database.writer())
+            .await
+            .map_err(failure)?;
+        self.settled.clear();
+        Ok(())
+    }
+
+    /// As a parameter of JSON.
+    fn settled_ids(&self) -> String {
+        self.settled.iter().copied().collect::<serde_json::Value>().to_string()
     }
 
     /// Once in a while, and only while there is nothing else to do.
@@ -87,6 +121,12 @@ impl Consumer for QueueConsumer {
         wait: Duration,
     ) -> Result<Vec<Delivery<Receipt>>, Failure> {
         let started = Instant::now();
+        if let Err(failure) = self.delete_settled().await {
+            // The rest of the queue need not wait for that, as long as it is remembered.
+            let deliveries =
+                if self.settled.len() < SETTLED_MAX { self.look(limit).await? } else { Vec::new() };
+            return if deliveries.is_empty() { Err(failure) } else { Ok(deliveries) };
+        }
         loop {
             // Before the look: what is published after it must wake us.
             self.published.mark_unchanged();
@@ -101,18 +141,23 @@ impl Consumer for QueueConsumer {
         }
     }
 
+    /// `Ok` also when the rows cannot be deleted for now, as on a full disk: this consumer remembers
+    /// them, never hands them out again, and deletes them with a later `settle` or `receive`. So a
+    /// relay goes on with what it has not published instead of publishing the same rows over and
+    /// over. `receive` reports the failure once it has nothing else to do. Another consumer, or this
+    /// one after a restart, gets the rows again.
     async fn settle(&mut self, receipts: Vec<Receipt>) -> Result<(), Failure> {
-        if receipts.is_empty() {
-            return Ok(());
+        let is_news = self.settled.is_empty();
+        self.settled.extend(receipts.into_iter().map(|Receipt(id)| id));
+        match self.delete_settled().await {
+            Err(Failure::Transient(cause) | Failure::Poison(cause)) => {
+                if is_news {
+                    warn!(reason = cause.reason, "settled rows stay for now: {}", cause.detail);
+                }
+                Ok(())
+            }
+            outcome => outcome,
         }
-        let ids: Vec<i64> = receipts.into_iter().map(|Receipt(id)| id).collect();
-        // One statement whatever their number, and so one transaction.
-        query("delete from batches where id in (select value from json_each(?1))")
-            .bind(serde_json::Value::from(ids).to_string())
-            .execute(self.queue.database.writer())
-            .await
-            .map_err(failure)?;
-        Ok(())
     }
 
     async fn release(&mut self) {
@@ -161,7 +206,7 @@ mod tests {
             (vec![(7, 50, 1)], 10, Some(7)),
             (vec![(7, 5, 1), (8, 5, 1), (9, 1, 1)], 10, Some(8)),
             (vec![(7, 5, 1), (8, 6, 1), (9, 1, 1)], 10, Some(7)),
-            (vec![(7, 1, 5 * mib), (8, 1, 3 * mib), (9, 1, 1)], 10, Some(8)),
+            (vec![(7, 1, mib / 2), (8, 1, mib / 2), (9, 1, 1)], 10, Some(8)),
             (vec![(7, 1, 20 * mib), (8, 1, 1)], 10, Some(7)),
             (vec![(7, 1, 1)], 0, Some(7)),
         ] {

@@ -7,7 +7,9 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Connection as _, Sqlite, SqlitePool, Transaction};
+use sqlx::{
+    ConnectOptions as _, Connection as _, Sqlite, SqlitePool, Transaction, query, query_as,
+};
 use tokio::time::Instant;
 use treehook_event::Failure;
 
@@ -32,6 +34,8 @@ const ANALYSIS_ROWS: u32 = 400;
 pub(crate) struct Shape {
     pub(crate) file: &'static str,
     pub(crate) auto_vacuum: SqliteAutoVacuum,
+    /// Whether what is deleted is overwritten as well.
+    pub(crate) secure_delete: bool,
     pub(crate) writer_cache_kib: u32,
     pub(crate) readers: u32,
     pub(crate) reader_cache_kib: u32,
@@ -79,7 +83,9 @@ impl Database {
 
     fn connect(path: PathBuf, shape: &Shape) -> Self {
         // One writer, as in SQLite itself: ours stand in line here instead of spinning on its lock.
-        let writer = pool(options(&path, shape.writer_cache_kib), 1);
+        let secure_delete = if shape.secure_delete { "on" } else { "off" };
+        let writer = options(&path, shape.writer_cache_kib).pragma("secure_delete", secure_delete);
+        let writer = pool(writer, 1);
         let readers = options(&path, shape.reader_cache_kib).pragma("query_only", "on");
         let readers = pool(readers, shape.readers);
         Self { path, writer, readers }
@@ -114,6 +120,22 @@ impl Database {
     /// For single statements that read.
     pub(crate) fn readers(&self) -> &SqlitePool {
         &self.readers
+    }
+
+    /// Rewrites the file and empties the log, so that nothing that was deleted is left in either.
+    /// Takes as long as copying what is kept; nobody else can write meanwhile.
+    pub(crate) async fn scrub(&self) -> Result<(), Failure> {
+        // Overwriting what is deleted is not enough: when a page of a tree is split or joined,
+        // copies of what has moved stay in its unused room.
+        query("vacuum").execute(&self.writer).await.map_err(failure)?;
+        let (is_busy, _, _): (bool, i64, i64) = query_as("pragma wal_checkpoint(truncate)")
+            .fetch_one(&self.writer)
+            .await
+            .map_err(failure)?;
+        if is_busy {
+            return Err(Failure::transient("database_busy", "somebody reads from the log"));
+        }
+        Ok(())
     }
 
     /// Moves the log into the file and lets go of both.

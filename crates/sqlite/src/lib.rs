@@ -10,6 +10,8 @@ mod consumer;
 mod counts;
 mod database;
 mod dead;
+mod erase;
+mod history;
 mod merged;
 mod queue;
 mod record;

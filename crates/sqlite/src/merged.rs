@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, SqliteConnection};
+use tracing::warn;
 use treehook_event::{Day, Failure, LinkId, ProfileId};
 
 use crate::bulk::{self, ROWS_MAX, Values, is_full, with_values};
@@ -18,6 +19,8 @@ pub(crate) trait RowKey: Ord + Clone + Send + Sync {
     fn bind(&self, values: &mut Values<'_>);
     /// For people.
     fn label(&self) -> String;
+    /// Whose row it is.
+    fn profile(&self) -> &ProfileId;
 }
 
 /// A value that takes in others of its kind. Merging commutes, and repeating it changes nothing.
@@ -78,7 +81,7 @@ impl<K: RowKey, V: Merged> Table<K, V> {
         Ok(())
     }
 
-    /// What is stored under these keys.
+    /// What is stored under these keys and can be read.
     async fn find(
         &self,
         connection: &mut SqliteConnection,
@@ -93,7 +96,20 @@ impl<K: RowKey, V: Merged> Table<K, V> {
         let mut statement = with_values(&head, &tail, wanted, |values, (key, _)| key.bind(values));
         let query = statement.build().persistent(is_full(wanted));
         let rows = query.fetch_all(&mut *connection).await.map_err(failure)?;
-        rows.iter().map(|row| Ok((K::read(row)?, V::read(row)?))).collect()
+        let mut found = BTreeMap::new();
+        for row in &rows {
+            if let Ok(value) = V::read(row) {
+                found.insert(K::read(row)?, value);
+            } else {
+                // It neither heals while events wait, nor is it their fault.
+                warn!(
+                    table = name,
+                    "a stored row cannot be read and starts anew: `treehook verify --repair` \
+                     rebuilds it from the archive"
+                );
+            }
+        }
+        Ok(found)
     }
 
     /// Writes values in place of what is stored.
@@ -138,6 +154,10 @@ impl RowKey for ProfileId {
     fn label(&self) -> String {
         self.to_string()
     }
+
+    fn profile(&self) -> &ProfileId {
+        self
+    }
 }
 
 impl RowKey for (ProfileId, LinkId) {
@@ -151,6 +171,10 @@ impl RowKey for (ProfileId, LinkId) {
 
     fn label(&self) -> String {
         format!("{}/{}", self.0, self.1)
+    }
+
+    fn profile(&self) -> &ProfileId {
+        &self.0
     }
 }
 
@@ -166,6 +190,10 @@ impl RowKey for (ProfileId, Day) {
     fn label(&self) -> String {
         format!("{} {}", self.0, self.1.to_iso())
     }
+
+    fn profile(&self) -> &ProfileId {
+        &self.0
+    }
 }
 
 impl RowKey for (ProfileId, LinkId, Day) {
@@ -179,5 +207,9 @@ impl RowKey for (ProfileId, LinkId, Day) {
 
     fn label(&self) -> String {
         format!("{}/{} {}", self.0, self.1, self.2.to_iso())
+    }
+
+    fn profile(&self) -> &ProfileId {
+        &self.0
     }
 }

@@ -21,6 +21,8 @@ const SHAPE: Shape = Shape {
     // much; and it is given back whole when the queue runs empty ([`Queue::shrink`]), which is
     // cheaper than to keep account of every page's owner.
     auto_vacuum: SqliteAutoVacuum::None,
+    // Every batch is deleted within moments, and overwriting it would cost as much as writing it.
+    secure_delete: false,
     writer_cache_kib: 2048,
     readers: 1,
     reader_cache_kib: 1024,

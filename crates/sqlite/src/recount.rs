@@ -1,8 +1,10 @@
 //! Recounting tables of merged values: what the archive says against what is stored, in one pass.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use futures_util::TryStreamExt as _;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{SqliteConnection, query};
+use sqlx::{AssertSqlSafe, SqliteConnection, query};
 use treehook_event::{Day, Difference, Failure};
 
 use crate::classify::failure;
@@ -13,13 +15,24 @@ use crate::verify::Findings;
 /// Rows that differ and are held at once: 256 sketches are 4 MiB at most.
 const WRONG_MAX: usize = 256;
 
+/// What the archive can prove, by how much of it retention has dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// It holds everything that ever counted here.
+    Whole,
+    /// It has forgotten some of it, and can only show what is missing.
+    Missing,
+    /// It has forgotten most of it: a row is believed as long as it can be read.
+    Readable,
+}
+
 /// What is compared, and what is done about it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scope {
     /// Which day, where the key has one.
     pub(crate) day: Option<Day>,
-    /// Whether the archive holds everything that ever counted here.
-    pub(crate) whole: bool,
+    /// What the archive can prove of it.
+    pub(crate) proof: Proof,
     /// Whether to put right what differs.
     pub(crate) repair: bool,
 }
@@ -84,7 +97,7 @@ async fn wrong_groups<K: RowKey, V: Merged>(
         }
         if group.as_ref().is_none_or(|group| group.key != key) {
             let next = Group { key, archive: None, stored: Held::Nothing };
-            wrong.extend(group.replace(next).filter(|done| done.differs(scope.whole)));
+            wrong.extend(group.replace(next).filter(|done| done.differs(scope.proof)));
             if wrong.len() == WRONG_MAX {
                 return Ok(wrong);
             }
@@ -93,8 +106,39 @@ async fn wrong_groups<K: RowKey, V: Merged>(
             group.take_in(table, &row)?;
         }
     }
-    wrong.extend(group.filter(|done| done.differs(scope.whole)));
+    wrong.extend(group.filter(|done| done.differs(scope.proof)));
     Ok(wrong)
+}
+
+/// Writes rows of a day anew from the archive, whether or not they count the same: a sketch may
+/// have room for a visitor without counting one more. The archive must hold the day whole.
+pub(crate) async fn rebuild<K: RowKey, V: Merged>(
+    connection: &mut SqliteConnection,
+    table: &Table<K, V>,
+    day: Day,
+    keys: &BTreeSet<K>,
+) -> Result<(), Failure> {
+    let sql = format!(
+        "select * from ({}) where value is null \
+         and profile_id in (select value from json_each(?2))",
+        table.recount
+    );
+    let keys: Vec<&K> = keys.iter().collect();
+    for chunk in keys.chunks(WRONG_MAX) {
+        let mut said: BTreeMap<&K, Option<V>> = chunk.iter().map(|key| (*key, None)).collect();
+        let profiles: serde_json::Value = chunk.iter().map(|key| key.profile().as_str()).collect();
+        let statement = query(AssertSqlSafe(sql.clone())).bind(day.0).bind(profiles.to_string());
+        let mut rows = statement.fetch(&mut *connection);
+        while let Some(row) = rows.try_next().await.map_err(failure)? {
+            let key = K::read(&row)?;
+            if let Some(known) = said.get_mut(&key) {
+                *known = (table.learn)(known.take(), &key, &row)?;
+            }
+        }
+        drop(rows);
+        write(connection, table, said).await?;
+    }
+    Ok(())
 }
 
 /// Writes what should stand there.
@@ -104,12 +148,25 @@ async fn mend<K: RowKey, V: Merged>(
     scope: Scope,
     wrong: &[Group<K, V>],
 ) -> Result<(), Failure> {
-    let mut right = Vec::with_capacity(wrong.len());
-    for group in wrong {
-        match group.should_be(scope.whole) {
-            Some(value) => right.push((&group.key, value)),
-            None => table.remove(connection, &group.key).await?,
+    let right = wrong.iter().map(|group| (&group.key, group.should_be(scope.proof)));
+    write(connection, table, right).await
+}
+
+/// Puts values in place of what is stored, and removes what should not be there.
+async fn write<'k, K: RowKey + 'k, V: Merged>(
+    connection: &mut SqliteConnection,
+    table: &Table<K, V>,
+    rows: impl IntoIterator<Item = (&'k K, Option<V>)>,
+) -> Result<(), Failure> {
+    let (mut right, mut gone) = (Vec::new(), Vec::new());
+    for (key, value) in rows {
+        match value {
+            Some(value) => right.push((key, value)),
+            None => gone.push(key),
         }
+    }
+    for key in gone {
+        table.remove(connection, key).await?;
     }
     table.put(connection, &right).await
 }
@@ -124,20 +181,19 @@ impl<K: RowKey, V: Merged> Group<K, V> {
         Ok(())
     }
 
-    /// Where the archive has forgotten days, it can only show what is missing.
-    fn differs(&self, whole: bool) -> bool {
-        match (&self.archive, &self.stored) {
-            (_, Held::Damaged) | (Some(_), Held::Nothing) => true,
-            (None, Held::Nothing) => false,
-            (None, Held::Value(_)) => whole,
-            (Some(archive), Held::Value(stored)) if whole => !archive.agrees(stored),
-            (Some(archive), Held::Value(stored)) => stored.clone().absorb(archive),
+    fn differs(&self, proof: Proof) -> bool {
+        match (&self.archive, &self.stored, proof) {
+            (_, Held::Damaged, _) | (Some(_), Held::Nothing, Proof::Whole | Proof::Missing) => true,
+            (None, Held::Nothing, _) | (_, _, Proof::Readable) => false,
+            (None, Held::Value(_), proof) => proof == Proof::Whole,
+            (Some(archive), Held::Value(stored), Proof::Whole) => !archive.agrees(stored),
+            (Some(archive), Held::Value(stored), Proof::Missing) => stored.clone().absorb(archive),
         }
     }
 
-    fn should_be(&self, whole: bool) -> Option<V> {
+    fn should_be(&self, proof: Proof) -> Option<V> {
         match (&self.archive, &self.stored) {
-            (Some(archive), Held::Value(stored)) if !whole => {
+            (Some(archive), Held::Value(stored)) if proof != Proof::Whole => {
                 let mut merged = stored.clone();
                 merged.absorb(archive);
                 Some(merged)

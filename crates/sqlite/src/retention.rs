@@ -50,14 +50,13 @@ async fn drop_day(database: &Database, day: Day) -> Result<(), Failure> {
     .await
     .map_err(failure)?;
     loop {
-        let deleted = query(
-            "delete from events where rowid in (select rowid from events where day = ?1 limit ?2)",
-        )
-        .bind(day.0)
-        .bind(ROWS_PER_STEP)
-        .execute(database.writer())
-        .await
-        .map_err(failure)?;
+        let deleted =
+            query("delete from events where id in (select id from events where day = ?1 limit ?2)")
+                .bind(day.0)
+                .bind(ROWS_PER_STEP)
+                .execute(database.writer())
+                .await
+                .map_err(failure)?;
         if deleted.rows_affected() == 0 {
             return Ok(());
         }

@@ -5,13 +5,13 @@ use std::path::Path;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteAutoVacuum;
 use treehook_event::{
-    AudienceCount, Day, DeadFilter, DeadLetter, Difference, Event, EventStore, Failure, Hour,
-    HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId, ProfileSummary,
-    Recorded, Sketch, Tally, Timestamp,
+    AudienceCount, Day, DeadFilter, DeadLetter, Difference, Erased, Event, EventStore, Failure,
+    HistoryRow, Hour, HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId,
+    ProfileSummary, Recorded, Sketch, Subjects, Tally, Timestamp, VisitorId,
 };
 
 use crate::database::{Database, Shape};
-use crate::{dead, record, reports, retention, verify};
+use crate::{dead, erase, history, record, reports, retention, verify};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite/store");
 
@@ -20,6 +20,9 @@ const SHAPE: Shape = Shape {
     // So that a shortened retention gives its room back in small steps; a `vacuum` would copy the
     // whole archive.
     auto_vacuum: SqliteAutoVacuum::Incremental,
+    // What retention or an erasure forgets shall not wait in unused pages to be found. Deleting is
+    // rare here, so that it costs recording nothing.
+    secure_delete: true,
     // The writer looks up random keys, the readers ranges.
     writer_cache_kib: 16_384,
     readers: 2,
@@ -65,6 +68,10 @@ impl EventStore for Store {
 
     async fn ping(&self) -> Result<(), Failure> {
         reports::ping(&self.database).await
+    }
+
+    async fn ready(&self) -> Result<(), Failure> {
+        record::ready(&self.database).await
     }
 
     async fn maintain(&self, now: Timestamp, retention_days: u32) -> Result<Maintained, Failure> {
@@ -150,5 +157,27 @@ impl EventStore for Store {
 
     async fn verify(&self, repair: bool) -> Result<Vec<Difference>, Failure> {
         verify::verify(&self.database, repair).await
+    }
+}
+
+/// Erasing rewrites the file at its end, which takes as long as copying it and room for two more of
+/// it; recording waits meanwhile. When only that fails, the failure says so, and erasing again is
+/// safe.
+impl Subjects for Store {
+    async fn history(
+        &self,
+        profile: &ProfileId,
+        after: Option<(Timestamp, Key)>,
+        limit: u32,
+    ) -> Result<Vec<HistoryRow>, Failure> {
+        history::history(&self.database, profile, after, limit).await
+    }
+
+    async fn erase_visitor(&self, visitor: VisitorId) -> Result<Erased, Failure> {
+        erase::visitor(&self.database, visitor).await
+    }
+
+    async fn erase_profile(&self, profile: &ProfileId) -> Result<Erased, Failure> {
+        erase::profile(&self.database, profile).await
     }
 }

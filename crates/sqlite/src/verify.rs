@@ -6,7 +6,7 @@ use treehook_event::{Day, Difference, Failure, Hour};
 use crate::classify::failure;
 use crate::counts;
 use crate::database::Database;
-use crate::recount::{self, Scope};
+use crate::recount::{self, Proof, Scope};
 use crate::states::{LINKS, PROFILES};
 use crate::visitors::{LINK_VISITORS, PROFILE_VISITORS};
 
@@ -97,11 +97,10 @@ async fn compare_day(
     repair: bool,
 ) -> Result<bool, Failure> {
     // Read together with the day itself: retention raises it before it deletes anything.
-    if archive_from_day(connection).await?.is_some_and(|from| day < from) {
-        return Ok(false);
-    }
-    let scope = Scope { day: Some(day), whole: true, repair };
-    let counts_differ = counts::compare(connection, day, findings).await?;
+    let is_whole = archive_from_day(connection).await?.is_none_or(|from| day >= from);
+    let proof = if is_whole { Proof::Whole } else { Proof::Readable };
+    let scope = Scope { day: Some(day), proof, repair };
+    let counts_differ = is_whole && counts::compare(connection, day, findings).await?;
     if counts_differ && repair {
         counts::rebuild(connection, day).await?;
     }
@@ -116,15 +115,18 @@ async fn compare_states(
     findings: &mut Findings,
     repair: bool,
 ) -> Result<bool, Failure> {
-    let whole = archive_from_day(connection).await?.is_none();
-    let scope = Scope { day: None, whole, repair };
+    let is_whole = archive_from_day(connection).await?.is_none();
+    let proof = if is_whole { Proof::Whole } else { Proof::Missing };
+    let scope = Scope { day: None, proof, repair };
     let links = recount::compare(connection, &LINKS, scope, findings).await?;
     let profiles = recount::compare(connection, &PROFILES, scope, findings).await?;
     Ok(links || profiles)
 }
 
 /// The first day that the archive holds whole; none while nothing was dropped.
-async fn archive_from_day(connection: &mut SqliteConnection) -> Result<Option<Day>, Failure> {
+pub(crate) async fn archive_from_day(
+    connection: &mut SqliteConnection,
+) -> Result<Option<Day>, Failure> {
     let day = query_scalar::<_, i32>("select value from meta where name = 'archive_from_day'")
         .fetch_optional(connection)
         .await

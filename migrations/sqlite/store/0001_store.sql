@@ -3,6 +3,9 @@
 -- A rowid table with the key beside it, not a table clustered by key: keys are hashes, and rows of
 -- some hundred bytes would be inserted all over a large file. Like this only the narrow index is.
 create table events (
+    -- Spelled out, since rewriting the file would number the rows anew otherwise, and never used
+    -- again: whoever walks over the archive in steps misses nothing.
+    id integer primary key autoincrement,
     -- A hash of source and identity, without the event time: the same identity under another event
     -- time is the same event, on whatever day either of them falls, for as long as the row is kept.
     key blob not null check (length(key) = 16),
@@ -33,6 +36,9 @@ create table events (
 create unique index events_key on events (key);
 -- For retention and `verify`, which go day by day.
 create index events_day on events (day);
+-- For the history of a profile and its links: few among the clicks and views.
+create index events_history on events (profile_id, occurred_at, key)
+    where type in ('link.created', 'link.updated', 'link.deleted', 'profile.updated');
 
 -- Clicks per link and UTC hour (hours since 1970). The hour stands before the link: reports read a
 -- profile's period.

@@ -5,7 +5,11 @@
     reason = "helpers of tests, which may unwrap like the tests themselves"
 )]
 
+mod erase;
+mod forgotten;
+mod history;
 mod queue;
 mod sample;
+mod settle;
 mod store;
 mod verify;

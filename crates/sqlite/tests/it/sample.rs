@@ -5,8 +5,8 @@ use std::path::Path;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, SqliteConnection};
 use treehook_event::{
-    Body, Device, Event, Identity, LinkChange, LinkChangeKind, LinkFields, LinkId, ProfileFields,
-    ProfileId, SourceName, Timestamp, Visit, VisitKind, VisitorId,
+    Body, Device, Event, Identity, LinkChange, LinkChangeKind, LinkFields, LinkId, Milestone,
+    ProfileFields, ProfileId, SourceName, Timestamp, Visit, VisitKind, VisitorId,
 };
 
 /// 2026-11-24T12:00:00Z.
@@ -79,6 +79,51 @@ pub(crate) fn named(identity: &str, username: &str, occurred_at: Timestamp) -> E
         theme: None,
     });
     event(identity, occurred_at, body)
+}
+
+/// A milestone of the profile.
+pub(crate) fn milestone(identity: &str, occurred_at: Timestamp) -> Event {
+    let body = Body::Milestone(Milestone {
+        profile_id: profile(),
+        link_id: Some(link()),
+        metric: Some("clicks".to_owned()),
+        threshold: Some(100),
+        value: Some(101),
+    });
+    event(identity, occurred_at, body)
+}
+
+/// The same visit by somebody else.
+pub(crate) fn seen_by(mut event: Event, visitor: VisitorId) -> Event {
+    if let Body::Visit(visit) = &mut event.body {
+        visit.visitor = Some(visitor);
+    }
+    event
+}
+
+/// The same event of another profile.
+pub(crate) fn of_profile(mut event: Event, profile: &str) -> Event {
+    let profile_id = ProfileId::trusted(profile);
+    match &mut event.body {
+        Body::Visit(visit) => visit.profile_id = profile_id,
+        Body::Link(change) => change.profile_id = profile_id,
+        Body::Profile(fields) => fields.profile_id = profile_id,
+        Body::Milestone(milestone) => milestone.profile_id = profile_id,
+        Body::Unknown { .. } | Body::Unfit { .. } => (),
+    }
+    event
+}
+
+/// The same event of another link.
+pub(crate) fn of_link(mut event: Event, link: &str) -> Event {
+    let link = LinkId::trusted(link);
+    match &mut event.body {
+        Body::Visit(Visit { kind: VisitKind::Click { link_id }, .. }) => *link_id = link,
+        Body::Link(change) => change.link_id = link,
+        Body::Milestone(milestone) => milestone.link_id = Some(link),
+        Body::Visit(_) | Body::Profile(_) | Body::Unknown { .. } | Body::Unfit { .. } => (),
+    }
+    event
 }
 
 /// A connection of somebody else's to a file.

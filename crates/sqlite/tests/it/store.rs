@@ -8,7 +8,7 @@ use treehook_event::{
 };
 use treehook_sqlite::Store;
 
-use crate::sample::{click, intruder, link, noon, profile, tamper, titled, view};
+use crate::sample::{click, intruder, link, named, noon, profile, tamper, titled, view};
 
 async fn open(directory: &Path) -> Store {
     let store = Store::open(directory).await.unwrap();
@@ -80,6 +80,55 @@ async fn a_batch_that_fails_leaves_nothing_and_the_next_one_works() {
     tamper(&file, "drop trigger no_room").await;
     assert_eq!(store.record(&[click(1, noon())], noon()).await.unwrap().fresh, vec![0]);
     assert_eq!(clicks_of(&store).await, 1);
+}
+
+#[tokio::test]
+async fn ready_commits_and_changes_nothing() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path()).await;
+    let before = store.tally().await;
+    let log = folder.path().join("store.db-wal");
+    let length = std::fs::metadata(&log).unwrap().len();
+    store.ready().await.unwrap();
+    assert!(std::fs::metadata(&log).unwrap().len() > length, "nothing was written");
+    assert_eq!(store.tally().await, before);
+
+    let file = folder.path().join("store.db");
+    tamper(
+        &file,
+        "create trigger no_room before update on tally begin \
+         select raise(rollback, 'no room'); end",
+    )
+    .await;
+    assert!(store.ready().await.is_err());
+    store.ping().await.unwrap();
+    tamper(&file, "drop trigger no_room").await;
+    assert_eq!(store.ready().await, Ok(()));
+}
+
+#[tokio::test]
+async fn rows_that_cannot_be_read_do_not_stop_recording_and_are_mended_later() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path()).await;
+    let batch = [click(1, noon()), titled("t-1", "Old", noon()), named("n-1", "ada", noon())];
+    store.record(&batch, noon()).await.unwrap();
+    tamper(
+        &folder.path().join("store.db"),
+        "update profile_visitors set sketch = x'00'; update link_visitors set sketch = x''; \
+         update links set state = 'nonsense'; update profiles set state = cast(x'ff' as text)",
+    )
+    .await;
+
+    let batch = [click(2, noon()), titled("t-2", "New", noon())];
+    assert_eq!(store.record(&batch, noon()).await.unwrap().fresh, vec![0, 1]);
+    assert_eq!(clicks_of(&store).await, 2);
+    let mended = store.verify(true).await.unwrap();
+    let rollups: Vec<_> = mended.iter().map(|difference| difference.rollup).collect();
+    // The newer title is all that was to be known of the link.
+    assert_eq!(rollups, ["profile_visitors", "link_visitors", "profiles"]);
+    assert_eq!(store.verify(false).await, Ok(vec![]));
+    let summary = store.profile(&profile()).await.unwrap().unwrap();
+    assert_eq!(summary.state.username.unwrap().value, "ada");
 }
 
 #[tokio::test]

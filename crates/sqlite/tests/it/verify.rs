@@ -110,3 +110,18 @@ async fn days_that_retention_has_dropped_are_left_alone() {
     assert_eq!(fixture.rollups_that_differ(true).await, ["links"]);
     assert_eq!(fixture.store.verify(false).await, Ok(vec![]));
 }
+
+#[tokio::test]
+async fn rows_that_cannot_be_read_are_found_on_days_that_retention_has_dropped_too() {
+    let fixture = Fixture::new().await;
+    fixture.store.maintain(noon(), 30).await.unwrap();
+    tamper(&fixture.file(), "update link_visitors set sketch = x'00' where day < 0").await;
+    let found = fixture.store.verify(false).await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        (found[0].archive.as_str(), found[0].stored.as_str()),
+        ("nothing", "unreadable bytes")
+    );
+    assert_eq!(fixture.rollups_that_differ(true).await, ["link_visitors"]);
+    assert_eq!(fixture.store.verify(false).await, Ok(vec![]));
+}
