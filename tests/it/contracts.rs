@@ -24,6 +24,17 @@ async fn rabbitmq_keeps_the_queue_contract() {
 }
 
 #[tokio::test]
+async fn postgres_backlog_keeps_the_queue_contract() {
+    let database = harness::TestDatabase::create().await;
+    let store = database.store();
+    store.migrate().await.unwrap();
+    let backlog = store.backlog();
+    queue::queue_contract(&backlog, || backlog.consumer()).await;
+    drop((backlog, store));
+    database.end().await;
+}
+
+#[tokio::test]
 async fn sqlite_store_keeps_the_store_contract() {
     let dir = tempfile::tempdir().unwrap();
     let store = treehook_sqlite::Store::open(dir.path()).await.unwrap();

@@ -185,3 +185,54 @@ async fn a_worker_started_before_its_servers_waits_for_them() {
     deployment.end().await;
     postgres.end().await;
 }
+
+#[tokio::test]
+async fn a_broker_that_is_blocked_by_an_alarm_is_emptied_and_then_caught_up_with() {
+    let rabbit = OwnRabbit::start().await;
+    let postgres = std::env::var("TREEHOOK_TEST_DATABASE_URL").expect("make test names one");
+    let deployment = Deployment::server_on(&rabbit.url, &postgres).await;
+    let client = Client::new();
+    let receiver = deployment.start(&["receive"]).await;
+    eventually("the broker is up", async || {
+        client.metric(receiver.admin, "treehook_broker_up").await == 1
+    })
+    .await;
+    // A worker has declared the queue before, so that what comes now waits in it.
+    let worker = deployment.start(&["work"]).await;
+    eventually("the broker is up", async || {
+        client.metric(worker.admin, "treehook_broker_up").await == 1
+    })
+    .await;
+    assert_eq!(worker.terminate().await, 0);
+    let body = click_envelope("before", "p1", "l1", "ann");
+    assert_eq!(client.post(receiver.public(), &body).await.0, 202);
+
+    rabbit.set_alarm(true).await;
+    let worker = deployment.start(&["work"]).await;
+    eventually("what waited is counted in spite of the alarm", async || {
+        client.clicks(worker.admin, "p1").await.get("l1") == Some(&1)
+    })
+    .await;
+    let body = click_envelope("during", "p1", "l1", "ann");
+    assert_eq!(client.post(receiver.public(), &body).await.0, 202);
+    eventually("the alarm is seen", async || {
+        client.metric(receiver.admin, "treehook_broker_blocked").await == 1
+    })
+    .await;
+
+    rabbit.set_alarm(false).await;
+    eventually("the rest is counted", async || {
+        client.clicks(worker.admin, "p1").await.get("l1") == Some(&2)
+    })
+    .await;
+    eventually("the announcement is made up for", async || {
+        client.metric(worker.admin, "treehook_announcements_replayed_total").await >= 1
+    })
+    .await;
+    assert_eq!(deployment.output(&["dead", "list"]).await, "no dead letters\n");
+    for process in [receiver, worker] {
+        assert_eq!(process.terminate().await, 0);
+    }
+    deployment.end().await;
+    rabbit.end().await;
+}

@@ -5,13 +5,33 @@ use std::time::Duration;
 use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
 
+/// Where a number between 0 and 1 comes from. A test that repeats a run brings its own.
+pub type Chance = fn() -> f64;
+
+/// Chance itself.
+pub(crate) fn chance() -> f64 {
+    rand::rng().random_range(0.0..=1.0)
+}
+
 /// Counts failures in a row.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Backoff {
     failures: u32,
+    chance: Chance,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new(chance)
+    }
 }
 
 impl Backoff {
+    /// Nothing has failed yet. `chance` decides how far a pause falls short of the longest.
+    pub fn new(chance: Chance) -> Self {
+        Self { failures: 0, chance }
+    }
+
     /// It worked: the next failure waits the shortest time again.
     pub fn reset(&mut self) {
         self.failures = 0;
@@ -22,8 +42,9 @@ impl Backoff {
         self.failures = self.failures.saturating_add(1);
         let longest = delay(self.failures);
         // Half to whole: a fleet that failed together does not come back together.
-        let jittered = longest.mul_f64(rand::rng().random_range(0.5..=1.0));
+        let jittered = longest.mul_f64(f64::midpoint(1.0, (self.chance)()));
         tokio::select! {
+            biased;
             () = stop.cancelled() => (),
             () = tokio::time::sleep(jittered) => (),
         }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use treehook_event::{Consumer, Event, Failure, Handler};
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Chance, chance};
 
 /// What bounds a turn.
 #[derive(Debug, Clone, Copy)]
@@ -19,11 +19,13 @@ pub struct Limits {
     /// How long a batch may stay in hand through an outage before it is handed back. Below the
     /// acknowledgement time-out of RabbitMQ (30 min by default), which costs a delivery attempt.
     pub hold: Duration,
+    /// What keeps pauses from falling into step with those of other processes.
+    pub chance: Chance,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { batch: 1000, wait: Duration::from_secs(1), hold: Duration::from_mins(3) }
+        Self { batch: 2000, wait: Duration::from_secs(1), hold: Duration::from_mins(3), chance }
     }
 }
 
@@ -34,7 +36,7 @@ pub async fn drain<C: Consumer, H: Handler>(
     limits: &Limits,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
-    let mut backoff = Backoff::default();
+    let mut backoff = Backoff::new(limits.chance);
     while !stop.is_cancelled() {
         match turn(consumer, handler, limits, stop).await {
             Ok(()) => backoff.reset(),
@@ -58,6 +60,7 @@ async fn turn<C: Consumer, H: Handler>(
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
     let deliveries = tokio::select! {
+        biased;
         // What is lost with the future was not settled, so it comes again after the restart.
         () = stop.cancelled() => return Ok(()),
         received = consumer.receive(limits.batch, limits.wait) => received?,
@@ -68,13 +71,13 @@ async fn turn<C: Consumer, H: Handler>(
         events.extend(delivery.events);
         receipts.push(delivery.receipt);
     }
-    match handle_patiently(handler, &events, limits.hold, stop).await? {
+    match handle_patiently(handler, &events, limits, stop).await? {
         Patience::Handled => consumer.settle(receipts).await,
         Patience::Stopped => Ok(()),
         Patience::Exhausted => {
             drop(receipts);
             consumer.release().await;
-            await_ready(handler, stop).await
+            await_ready(handler, limits, stop).await
         }
     }
 }
@@ -92,11 +95,11 @@ enum Patience {
 async fn handle_patiently<H: Handler>(
     handler: &H,
     events: &[Event],
-    hold: Duration,
+    limits: &Limits,
     stop: &CancellationToken,
 ) -> Result<Patience, Failure> {
     let started = Instant::now();
-    let mut backoff = Backoff::default();
+    let mut backoff = Backoff::new(limits.chance);
     let mut waiting = false;
     loop {
         let cause = match handle_each(handler, events).await {
@@ -113,7 +116,7 @@ async fn handle_patiently<H: Handler>(
             warn!(reason = cause.reason, "holding {} events: {}", events.len(), cause.detail);
             waiting = true;
         }
-        if started.elapsed() >= hold {
+        if started.elapsed() >= limits.hold {
             return Ok(Patience::Exhausted);
         }
         backoff.pause(stop).await;
@@ -149,9 +152,13 @@ async fn handle_each<H: Handler>(handler: &H, events: &[Event]) -> Result<(), Fa
 }
 
 /// Waits, with nothing in hand, until the handler could work again.
-async fn await_ready<H: Handler>(handler: &H, stop: &CancellationToken) -> Result<(), Failure> {
+async fn await_ready<H: Handler>(
+    handler: &H,
+    limits: &Limits,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
     warn!("handed the batch back; waiting until its destination answers");
-    let mut backoff = Backoff::default();
+    let mut backoff = Backoff::new(limits.chance);
     while !stop.is_cancelled() {
         match handler.ready().await {
             Ok(()) => return Ok(()),

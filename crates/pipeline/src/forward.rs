@@ -1,25 +1,25 @@
-//! The relay's handler: publishes what the outbox held.
+//! The relay's handler: publishes what an outbox held.
 
-use metrics::counter;
+use metrics::Counter;
 use treehook_event::{Body, Event, EventType, Failure, Handler, Publisher};
 
 /// Publishes every event it is given.
-#[derive(Debug)]
 pub struct Forward<P> {
     publisher: P,
+    replayed: Counter,
 }
 
 impl<P: Publisher> Forward<P> {
-    /// Forwards to this publisher.
-    pub fn new(publisher: P) -> Self {
-        Self { publisher }
+    /// Forwards to this publisher, and counts what went out.
+    pub fn new(publisher: P, replayed: Counter) -> Self {
+        Self { publisher, replayed }
     }
 }
 
 impl<P: Publisher> Handler for Forward<P> {
     async fn handle(&self, events: &[Event]) -> Result<(), Failure> {
         self.publisher.publish(events).await?;
-        counter!("treehook_outbox_replayed_total").increment(events.len() as u64);
+        self.replayed.increment(events.len() as u64);
         Ok(())
     }
 

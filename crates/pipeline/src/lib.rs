@@ -11,7 +11,7 @@ mod record;
 mod spool;
 
 pub use announce::Announce;
-pub use backoff::Backoff;
+pub use backoff::{Backoff, Chance};
 pub use bury::Bury;
 pub use drain::{Limits, drain};
 pub use forward::Forward;

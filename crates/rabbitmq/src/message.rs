@@ -8,10 +8,10 @@ use treehook_event::{Event, Timestamp, encode_event};
 use uuid::{NoContext, Uuid};
 
 /// Largest body that is grown by one more event, in bytes: a quorum queue copies a message to every
-/// node, and a worker holds prefetch times as much.
-const MESSAGE_BYTES: usize = 1 << 20;
-/// Most events in a message: they are settled together, so one bad one sends them all around again.
-const MESSAGE_EVENTS: usize = 1000;
+/// node, and a worker holds prefetch times as much (256 of these are 32 MiB).
+const MESSAGE_BYTES: usize = 128 << 10;
+/// Most events in a message: from here on it is no longer the messages that a worker's time goes to.
+const MESSAGE_EVENTS: usize = 100;
 /// Longest routing key and type: AMQP's short string.
 const LONGEST_SHORT: usize = 255;
 /// Written to disk before it is confirmed.
@@ -135,11 +135,11 @@ mod tests {
 
     #[test]
     fn no_message_outgrows_its_limits() {
-        let many: Vec<Event> = (0..2500).map(|id| event(id, "a", 1)).collect();
+        let many: Vec<Event> = (0..250).map(|id| event(id, "a", 1)).collect();
         let counts: Vec<usize> = pack(&many).iter().map(|message| message.events).collect();
-        assert_eq!(counts, [1000, 1000, 500]);
+        assert_eq!(counts, [100, 100, 50]);
 
-        let large: Vec<Event> = (0..5).map(|id| event(id, "a", 400_000)).collect();
+        let large: Vec<Event> = (0..5).map(|id| event(id, "a", 50_000)).collect();
         let messages = pack(&large);
         assert_eq!(messages.iter().map(|m| m.events).collect::<Vec<_>>(), [2, 2, 1]);
         assert!(messages.iter().all(|message| message.body.len() <= MESSAGE_BYTES));

@@ -18,9 +18,9 @@ use crate::rows::read;
 const POLL: Duration = Duration::from_millis(250);
 /// How often an idle consumer asks whether the file is worth shrinking.
 const SHRINK_EVERY: Duration = Duration::from_mins(1);
-/// Encoded bytes taken at once, beyond the first row: what a relay publishes in one turn has to be
-/// confirmed in time over a slow link, too.
-const RECEIVE_BYTES_MAX: i64 = 1 << 20;
+/// Encoded bytes taken at once, beyond the first row: bounds what a turn holds in memory, and what a
+/// relay has to get confirmed in one.
+const RECEIVE_BYTES_MAX: i64 = 4 << 20;
 /// Rows that are settled but not deleted, at most: their ids are one parameter of a statement, of
 /// some 100 KB.
 const SETTLED_MAX: usize = 10_000;
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn rows_are_taken_while_they_fit_and_the_first_one_always() {
-        let mib = 1 << 20;
+        let mib = RECEIVE_BYTES_MAX;
         for (sizes, limit, last) in [
             (vec![], 10, None),
             (vec![(7, 50, 1)], 10, Some(7)),

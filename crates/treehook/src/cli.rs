@@ -6,6 +6,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Flags;
 
+mod diagnosis;
+
+pub(crate) use diagnosis::{DebugBundle, Doctor, Erase, Explain, SchemeFlags};
+
 /// Verifies, accepts durably, dedupes, aggregates and replays webhook events of link-in-bio
 /// platforms.
 #[derive(Debug, Parser)]
@@ -77,6 +81,22 @@ pub(crate) enum Command {
         after_help = "Example:\n  LINKTREE_API_KEY=... treehook webhooks register --url https://hooks.example.com/webhooks/linktree --events link.clicked,profile.viewed"
     )]
     Webhooks(Webhooks),
+    /// Why a captured request is refused; exit 1 if it is
+    #[command(
+        after_help = "Example:\n  treehook explain --source linktree --body body.json --headers headers.txt --at 2026-11-24T08:15:00Z"
+    )]
+    Explain(Explain),
+    /// Check configuration, secrets, clock, disk, broker, database, schema; exit 1 if one fails
+    #[command(after_help = "Example:\n  treehook doctor --data-dir /var/lib/treehook")]
+    Doctor(Doctor),
+    /// Pack what a helper needs to see into a .tar.gz: no secret and no personal data in it
+    #[command(
+        after_help = "Example:\n  treehook debug-bundle --log /var/log/treehook.log --output bundle.tar.gz"
+    )]
+    DebugBundle(DebugBundle),
+    /// Forget a visitor or a profile for good; survives `verify --repair`
+    #[command(after_help = "Example:\n  treehook erase --visitor v_81c3 --yes")]
+    Erase(Erase),
 }
 
 /// What every command takes.
@@ -125,7 +145,7 @@ pub(crate) struct Intake {
 /// What a worker takes.
 #[derive(Debug, Args, Default, Clone)]
 pub(crate) struct Working {
-    /// Events in one batch, at most [default: 1000]
+    /// Events in one batch, at most [default: 2000]
     #[arg(long, value_name = "N")]
     pub(crate) batch_max: Option<String>,
     /// Messages that RabbitMQ hands out ahead [default: 256]

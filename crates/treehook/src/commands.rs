@@ -1,7 +1,11 @@
 //! What each command does, from its flags to its exit code.
 
 mod dead;
+mod debug_bundle;
 mod demo;
+mod doctor;
+mod erase;
+mod explain;
 mod outbox;
 mod report;
 mod serve;
@@ -33,6 +37,10 @@ pub(crate) async fn run(command: Command) -> Result<(), Trouble> {
         Command::Outbox(args) => outbox::outbox(args.command).await,
         Command::Verify(args) => verify::verify(args).await,
         Command::Webhooks(args) => webhooks::webhooks(args).await,
+        Command::Explain(args) => explain::explain(&args),
+        Command::Doctor(args) => doctor::doctor(&args).await,
+        Command::DebugBundle(args) => debug_bundle::debug_bundle(&args).await,
+        Command::Erase(args) => erase::erase(&args).await,
     }
 }
 

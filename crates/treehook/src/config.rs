@@ -1,5 +1,6 @@
 //! Configuration: flags, environment, file and defaults become one checked value, or every mistake at once.
 
+mod inspect;
 mod layers;
 mod source;
 mod value;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use treehook_event::{PersonalKeys, Source};
 
+pub(crate) use inspect::{Setting, Written, scheme_of, secret_values, secrets, settings};
 use layers::Layers;
 pub(crate) use layers::Mistakes;
 
@@ -102,7 +104,7 @@ impl Config {
             max_body: layers.value("max_body", "256KiB", value::body_size, mistakes),
             max_in_flight: layers.value("max_in_flight", "4096", value::count, mistakes),
             outbox_max: layers.value("outbox_max", "10GiB", value::size, mistakes),
-            batch_max: layers.value("batch_max", "1000", value::count, mistakes),
+            batch_max: layers.value("batch_max", "2000", value::count, mistakes),
             prefetch: layers.value("prefetch", "256", value::prefetch, mistakes),
             retention: layers.value("retention", "400d", value::duration, mistakes),
             personal_keys: PersonalKeys::with(layers.value(

@@ -10,6 +10,7 @@ mod datadir;
 mod process;
 mod roles;
 mod store;
+mod store_subjects;
 mod telemetry;
 mod vitals;
 

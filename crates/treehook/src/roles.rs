@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use metrics::counter;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
@@ -74,9 +75,10 @@ impl Roles {
                 self.start_front(Spool::new(broker.publisher(), outbox))?
             }
         };
-        match broker {
-            None => self.start_embedded_worker(queue, store.clone(), migrate),
-            Some(broker) => self.start_worker(&broker, store.clone(), migrate),
+        match (broker, &store) {
+            (None, _) => self.start_embedded_worker(queue, store.clone(), migrate),
+            (Some(broker), Store::Postgres(server)) => self.start_worker(&broker, server, migrate),
+            (Some(_), Store::Sqlite(_)) => return Err(needs("TREEHOOK_DATABASE_URL")),
         }
         let admin = self.start_admin(Some(store))?;
         Ok((self.into_running(), Addresses { public: Some(public), admin }))
@@ -103,7 +105,7 @@ impl Roles {
         outboxes: &[PathBuf],
     ) -> Result<(Running, Addresses), Failure> {
         let url = self.config.database_url.clone().ok_or_else(|| needs("TREEHOOK_DATABASE_URL"))?;
-        let store = Store::open(Some(&url), &self.config.data_dir).await?;
+        let server = Store::server(&url)?;
         self.vitals.database_up = Some(Arc::new(AtomicBool::new(true)));
         let broker = self.start_broker("work")?.ok_or_else(|| needs("TREEHOOK_AMQP_URL"))?;
         for dir in outboxes {
@@ -115,8 +117,8 @@ impl Roles {
             let queue = Queue::open(dir, self.queue_limits()).await?;
             self.start_relay(&queue, &broker);
         }
-        self.start_worker(&broker, store.clone(), migrate);
-        let admin = self.start_admin(Some(store))?;
+        self.start_worker(&broker, &server, migrate);
+        let admin = self.start_admin(Some(Store::Postgres(server)))?;
         Ok((self.into_running(), Addresses { public: None, admin }))
     }
 
@@ -243,7 +245,7 @@ impl Roles {
     }
 
     fn start_relay(&mut self, queue: &Queue, broker: &Broker) {
-        let handler = Forward::new(broker.publisher());
+        let handler = Forward::new(broker.publisher(), counter!("treehook_outbox_replayed_total"));
         let stop = self.process.stop.clone();
         let mut consumer = queue.consumer();
         let resilience = self.resilience();
@@ -298,13 +300,16 @@ impl Roles {
         });
     }
 
-    fn start_worker(&mut self, broker: &Broker, store: Store, migrate: bool) {
+    fn start_worker(&mut self, broker: &Broker, server: &treehook_postgres::Store, migrate: bool) {
+        let store = Store::Postgres(server.clone());
         let limits = self.limits();
         let stop = self.process.stop.clone();
         let retention_ms = self.config.retention_ms();
+        let backlog = server.backlog();
         let handler = Announce {
             inner: Record::new(store.clone(), clock::now, retention_ms),
-            publisher: broker.announcer(),
+            // An alarm of the broker stops what we publish, and must not stop what empties it.
+            publisher: Spool::new(broker.announcer(), backlog.clone()),
             clock: clock::now,
             retention_ms,
         };
@@ -312,6 +317,9 @@ impl Roles {
         let (retention_days, resilience) = (self.config.retention_days(), self.resilience());
         let mut events = broker.consumer(Which::Aggregate, self.config.prefetch);
         let mut dead = broker.consumer(Which::Dead, self.config.prefetch);
+        let mut unannounced = backlog.consumer();
+        let announcements = counter!("treehook_announcements_replayed_total");
+        let announce_late = Forward::new(broker.announcer(), announcements);
         let is_prepared = self.expect_schema();
         self.process.spawn(async move {
             if !prepared(&store, migrate, &stop).await? {
@@ -323,7 +331,8 @@ impl Roles {
                 let keep = keep_up(&store, retention_days, &stop);
                 let work = drain(&mut events, &handler, &limits, &stop);
                 let bury = drain(&mut dead, &undertaker, &limits, &stop);
-                let outcome = tokio::try_join!(work, bury, keep).map(|_| ());
+                let late = drain(&mut unannounced, &announce_late, &limits, &stop);
+                let outcome = tokio::try_join!(work, bury, late, keep).map(|_| ());
                 if let Some(end) = resilience.judge(outcome, &mut backoff, &stop).await {
                     return end;
                 }

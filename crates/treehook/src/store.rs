@@ -29,7 +29,7 @@ impl Store {
     /// Opens it, creating the SQLite file if it is not there.
     pub(crate) async fn open(url: Option<&SecretString>, data_dir: &Path) -> Result<Self, Failure> {
         match url {
-            Some(url) => Self::postgres(url),
+            Some(url) => Self::server(url).map(Self::Postgres),
             None => treehook_sqlite::Store::open(data_dir).await.map(Self::Sqlite),
         }
     }
@@ -40,19 +40,20 @@ impl Store {
         data_dir: &Path,
     ) -> Result<Self, Failure> {
         match url {
-            Some(url) => Self::postgres(url),
+            Some(url) => Self::server(url).map(Self::Postgres),
             None => treehook_sqlite::Store::open_existing(data_dir).await.map(Self::Sqlite),
         }
     }
 
-    fn postgres(url: &SecretString) -> Result<Self, Failure> {
+    /// The store of a server, which need not be there yet.
+    pub(crate) fn server(url: &SecretString) -> Result<treehook_postgres::Store, Failure> {
         let options = treehook_postgres::StoreOptions {
             connections: CONNECTIONS,
             acquire_timeout: ACQUIRE,
             application_name: "treehook".to_owned(),
             schema: None,
         };
-        treehook_postgres::Store::connect(url.expose_secret(), options).map(Self::Postgres)
+        treehook_postgres::Store::connect(url.expose_secret(), options)
     }
 
     /// Whether the schema is the one that this version knows. A local file is brought up to date
@@ -94,6 +95,10 @@ impl EventStore for Store {
 
     async fn ping(&self) -> Result<(), Failure> {
         each!(self, store => store.ping())
+    }
+
+    async fn ready(&self) -> Result<(), Failure> {
+        each!(self, store => store.ready())
     }
 
     async fn maintain(&self, now: Timestamp, retention_days: u32) -> Result<Maintained, Failure> {

@@ -82,6 +82,10 @@ fn describe() {
         ("treehook_events_dead_total", "Events buried as dead letters, by reason"),
         ("treehook_events_unknown_total", "Events of types that this version does not know"),
         ("treehook_outbox_replayed_total", "Events replayed from the outbox to the broker"),
+        (
+            "treehook_announcements_replayed_total",
+            "Events announced late, once the broker took them",
+        ),
         ("treehook_broker_reconnects_total", "Connections to the broker made anew"),
         ("treehook_secret_matches_total", "Verified deliveries by position of the secret"),
         ("treehook_urls_refused_total", "URLs that were neither http nor https"),
@@ -91,6 +95,7 @@ fn describe() {
     for name in [
         "treehook_events_duplicate_total",
         "treehook_outbox_replayed_total",
+        "treehook_announcements_replayed_total",
         "treehook_broker_reconnects_total",
         "treehook_urls_refused_total",
     ] {

@@ -88,3 +88,20 @@ impl OwnPostgres {
         std::fs::read_to_string(self.server().join("server.log")).unwrap()
     }
 }
+
+impl OwnRabbit {
+    /// Raises or clears the memory alarm: while it is raised, connections that publish are blocked.
+    pub(crate) async fn set_alarm(&self, raised: bool) {
+        let watermark = if raised { "0.000001" } else { "0.4" };
+        let status = Command::new(scripts().join("rabbitmq.sh"))
+            .arg("ctl")
+            .arg(self.server())
+            .args(["set_vm_memory_high_watermark", watermark])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .await
+            .unwrap();
+        assert!(status.success(), "rabbitmqctl: {status}");
+    }
+}

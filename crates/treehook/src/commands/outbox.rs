@@ -1,5 +1,6 @@
 //! `outbox`: how full the local outbox is; replaying it now.
 
+use metrics::counter;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use treehook_event::Consumer as _;
@@ -65,7 +66,7 @@ async fn replay(shared: &Shared) -> Result<(), Trouble> {
         return Err(Trouble::Usage(Mistakes::one(text)));
     };
     let supervisor = tokio::spawn(supervisor);
-    let handler = Forward::new(broker.publisher());
+    let handler = Forward::new(broker.publisher(), counter!("treehook_outbox_replayed_total"));
     let replayed = forward_all(&queue, &handler, &stop).await;
     stop.cancel();
     supervisor.await.map_err(anyhow::Error::from)??;

@@ -32,7 +32,7 @@ pub(super) const SETTINGS: [&str; 21] = [
 ];
 
 /// Settings whose value may stand in a file of its own: `X_FILE`.
-const SECRETS: [&str; 7] = [
+pub(super) const SECRETS: [&str; 7] = [
     "amqp_url",
     "database_url",
     "linktree_secret",

@@ -11,7 +11,7 @@ use super::layers::{Given, Layers, Mistakes, content_of, text_of};
 use super::value;
 
 /// What a `[[source]]` table may hold.
-const FIELDS: [&str; 15] = [
+pub(super) const FIELDS: [&str; 15] = [
     "name",
     "scheme",
     "secret",
@@ -96,10 +96,10 @@ fn keys(given: &Given, encoding: KeyEncoding, mistakes: &mut Mistakes) -> Vec<Si
 }
 
 /// One `[[source]]` table.
-struct SpelledOut<'a> {
-    table: &'a toml::Table,
-    place: String,
-    layers: &'a Layers<'a>,
+pub(super) struct SpelledOut<'a> {
+    pub(super) table: &'a toml::Table,
+    pub(super) place: String,
+    pub(super) layers: &'a Layers<'a>,
 }
 
 impl SpelledOut<'_> {
@@ -147,7 +147,7 @@ impl SpelledOut<'_> {
         text_of(value, format!("{}: `{key}`", self.place), mistakes).map(|given| given.value)
     }
 
-    fn secrets(&self, name: &SourceName, mistakes: &mut Mistakes) -> Option<Given> {
+    pub(super) fn secrets(&self, name: &SourceName, mistakes: &mut Mistakes) -> Option<Given> {
         let variable = format!("{}_SECRET", variable_part(name));
         if let Some(given) = self.layers.variable(&variable, true, mistakes) {
             return Some(given);
@@ -168,7 +168,7 @@ impl SpelledOut<'_> {
     }
 
     /// The named scheme, or a bare one, with whatever the table says of it.
-    fn scheme(&self, name: &SourceName, mistakes: &mut Mistakes) -> Option<Scheme> {
+    pub(super) fn scheme(&self, name: &SourceName, mistakes: &mut Mistakes) -> Option<Scheme> {
         // A table that carries a built-in name overrides parts of that scheme unless it names another.
         let named = self.text("scheme", mistakes);
         let built_in = ["linktree", "dub", "standard"].contains(&name.as_str());
