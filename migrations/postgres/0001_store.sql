@@ -22,7 +22,9 @@ create table events (
     -- 16 bytes of SHA-256 over source and identity: short enough for an index.
     key bytea not null,
     source text not null,
-    identity text not null,
+    -- Null once its profile is erased, as is everything below that tells of it: key and day are what
+    -- makes a retried delivery a duplicate.
+    identity text,
     type text not null,
     occurred_at timestamptz not null,
     received_at timestamptz not null,
@@ -45,6 +47,10 @@ create table events (
     constraint events_kind_is_known check (kind in ('click', 'view')),
     primary key (day, key)
 ) partition by range (day);
+
+-- The history of a profile. Changes are rare: visits, which are nearly all there is, pay nothing.
+create index events_changes on events (profile_id, occurred_at, key)
+    where type in ('link.created', 'link.updated', 'link.deleted', 'profile.updated');
 
 -- Rollups. The room left in each page (fillfactor) lets a count be raised where it stands, without
 -- touching an index. The hour comes before the link: reports read ranges of hours.
@@ -133,6 +139,26 @@ create table dead_letters (
     -- The event in CloudEvents' JSON format: what redrive publishes again.
     event text not null
 );
+
+-- Announcements that the broker would not take: a memory alarm stops publishers, while applying goes
+-- on. A consumer holds rows under a lease rather than a lock, since it keeps them over several calls.
+create table announcements (
+    id bigint generated always as identity primary key,
+    -- A CloudEvents batch, as it will stand in the broker's message.
+    batch bytea not null,
+    events bigint not null,
+    bytes bigint not null,
+    created_at timestamptz not null default now(),
+    claimed_by uuid,
+    claimed_until timestamptz
+) with (fillfactor = 80);
+
+-- Their sum, in one row: adding up the table for every insert would read all of it.
+create table announcements_total (
+    only_row boolean not null primary key default true check (only_row),
+    bytes bigint not null
+) with (fillfactor = 10);
+insert into announcements_total (bytes) values (0);
 
 -- One row per process, so that workers do not queue for a single counter; upkeep folds the rows of
 -- processes that are gone into the row of nobody. Nearly empty pages: few rows, changed all day.

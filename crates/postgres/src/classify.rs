@@ -49,7 +49,7 @@ const MEANINGS: [(&str, Fault, &str, &str); 21] = [
     ("53", Fault::Database, "out_of_resources", "the database is out of resources"),
     ("54000", Fault::Event, "invalid_data", "a value is larger than the database takes"),
     (LOCK_TIMEOUT, Fault::Database, "lock_timeout", "a lock was not to be had in time"),
-    ("57014", Fault::Database, "timeout", "the statement took too long"),
+    (STATEMENT_TIMEOUT, Fault::Database, "timeout", "the statement took too long"),
     ("57P03", Fault::Database, "starting", "the database is starting"),
     ("57P", Fault::Database, "shutting_down", "the database is shutting down"),
     ("58", Fault::Database, "database_disk", "the database cannot use its disk"),
@@ -57,6 +57,8 @@ const MEANINGS: [(&str, Fault, &str, &str); 21] = [
 
 /// A lock that was not to be had within `lock_timeout`.
 const LOCK_TIMEOUT: &str = "55P03";
+/// A statement that was cancelled, as the server does after `statement_timeout`.
+const STATEMENT_TIMEOUT: &str = "57014";
 
 /// The failure of work on events.
 pub(crate) fn failure(error: Error) -> Failure {
@@ -78,12 +80,27 @@ pub(crate) fn is_no_partition(error: &Error) -> bool {
 
 /// Whether a lock was not to be had in time.
 pub(crate) fn is_lock_timeout(error: &Error) -> bool {
-    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some(LOCK_TIMEOUT))
+    has_code(error, &[LOCK_TIMEOUT])
 }
 
 /// Whether a table is not there.
 pub(crate) fn is_missing_table(error: &Error) -> bool {
-    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("42P01"))
+    has_code(error, &["42P01"])
+}
+
+/// Whether the server gave up on a statement that took too long.
+pub(crate) fn is_statement_timeout(error: &Error) -> bool {
+    has_code(error, &[STATEMENT_TIMEOUT])
+}
+
+/// Whether another transaction came first: begun anew, this one may succeed.
+pub(crate) fn is_conflict(error: &Error) -> bool {
+    has_code(error, &["40001", "40P01"])
+}
+
+fn has_code(error: &Error, codes: &[&str]) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| codes.contains(&&*code))
 }
 
 fn classified(error: Error, at_start: bool) -> Failure {

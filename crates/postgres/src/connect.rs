@@ -7,6 +7,7 @@ use std::time::Duration;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Postgres};
+use tokio::sync::watch;
 use tokio::time::error::Elapsed;
 use treehook_event::Failure;
 
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) server: PgConnectOptions,
     pub(crate) schema: Option<String>,
     pub(crate) acquire_timeout: Duration,
+    /// Wakes whoever waits for announcements.
+    pub(crate) announced: watch::Sender<()>,
 }
 
 impl std::fmt::Debug for Store {
@@ -84,6 +87,7 @@ impl Store {
             server,
             schema: options.schema,
             acquire_timeout: options.acquire_timeout,
+            announced: watch::Sender::new(()),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -137,6 +141,9 @@ fn server(url: &str, options: &StoreOptions) -> Result<PgConnectOptions, Failure
         // A general plan locks every day of the archive; one for the values at hand locks one.
         .options([
             ("plan_cache_mode", "force_custom_plan"),
+            // Where the server's or the role's own default is `off`, a crash would take back a
+            // commit that has been answered for.
+            ("synchronous_commit", "on"),
             ("statement_timeout", STATEMENT_TIMEOUT),
             ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
         ])

@@ -1,19 +1,24 @@
-//! The server store on Postgres 13 or newer: archive, dedupe, rollups, projections, dead letters and
-//! the queries that reports are made of.
+//! The server store on Postgres 13 or newer: archive, dedupe, rollups, projections, dead letters,
+//! the queries that reports are made of, and the backlog of announcements.
 
 mod archive;
+mod backlog;
 mod classify;
 mod columns;
 mod connect;
 mod counts;
 mod deadletters;
+mod erase;
 mod merge;
 mod partitions;
 mod record;
 mod reports;
+mod retold;
 mod schema;
 mod store;
+mod subjects;
 mod upkeep;
 mod verify;
 
+pub use backlog::{Backlog, BacklogConsumer, BacklogReceipt};
 pub use connect::{Store, StoreOptions};

@@ -1,15 +1,17 @@
 //! Rows that are merged rather than added to: visitors' sketches, and what links and profiles are now.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use sqlx::{FromRow, PgConnection};
-use time::Date;
-use treehook_event::{Day, LinkId, LinkState, ProfileId, ProfileState, Rollup, Sketch};
+use tracing::warn;
+use treehook_event::{LinkState, ProfileState, Rollup, Sketch};
 
-use crate::classify::Unreadable;
-use crate::columns::{date, day};
+use crate::retold::{self, Retold};
 
+mod places;
 mod tables;
+
+pub(crate) use places::{Place, PlaceColumns, Places};
 pub(crate) use tables::{LINK_VISITORS, LINKS, PROFILE_VISITORS, PROFILES, Table};
 
 /// What such a row holds. Merging commutes, and repeating it changes nothing.
@@ -69,32 +71,6 @@ impl Kept for ProfileState {
     }
 }
 
-/// Which row of a table: only visitors have a day, and profiles have no link.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Place {
-    pub(crate) profile: ProfileId,
-    pub(crate) link: Option<LinkId>,
-    pub(crate) day: Option<Day>,
-}
-
-/// A place as the database names it.
-#[derive(FromRow)]
-pub(crate) struct PlaceColumns {
-    profile_id: String,
-    link_id: Option<String>,
-    day: Option<Date>,
-}
-
-impl From<PlaceColumns> for Place {
-    fn from(columns: PlaceColumns) -> Self {
-        Self {
-            profile: ProfileId::trusted(&columns.profile_id),
-            link: columns.link_id.as_deref().map(LinkId::trusted),
-            day: columns.day.map(day),
-        }
-    }
-}
-
 /// Merges in what a batch brings.
 pub(crate) async fn add(connection: &mut PgConnection, rollup: Rollup) -> sqlx::Result<()> {
     let at = |profile, link, day| Place { profile, link, day };
@@ -118,7 +94,7 @@ pub(crate) async fn add(connection: &mut PgConnection, rollup: Rollup) -> sqlx::
 
 /// New rows are inserted first, so that two workers who bring the same one do not lose each other's:
 /// whoever comes second waits, finds it, and merges.
-async fn add_to<V: Kept>(
+async fn add_to<V: Retold>(
     connection: &mut PgConnection,
     table: &Table,
     mut said: BTreeMap<Place, V>,
@@ -134,12 +110,13 @@ async fn add_to<V: Kept>(
         // says.
         return Err(sqlx::Error::RowNotFound);
     }
-    let mut changed = Vec::new();
+    let (mut changed, mut damaged) = (Vec::new(), Vec::new());
     for (place, stored) in &locked {
         // Nothing was locked but what was asked for.
         let Some(said) = said.get(place) else { continue };
         let Some(mut value) = V::from_stored(stored) else {
-            return Err(Unreadable { table: table.name }.into());
+            damaged.push((place, said));
+            continue;
         };
         // Compared as we write it: the database writes JSON in its own way.
         let before = value.to_stored();
@@ -149,7 +126,53 @@ async fn add_to<V: Kept>(
             changed.push((place, after));
         }
     }
+    changed.extend(mended(connection, table, damaged).await?);
     update(connection, table, &changed).await
+}
+
+/// What stands in the place of rows that cannot be read: what the archive tells and the batch says, or
+/// the batch alone. A damaged row must not stop every batch that comes to it.
+async fn mended<'a, V: Retold>(
+    connection: &mut PgConnection,
+    table: &Table,
+    damaged: Vec<(&'a Place, &V)>,
+) -> sqlx::Result<Vec<(&'a Place, Vec<u8>)>> {
+    if damaged.is_empty() {
+        return Ok(Vec::new());
+    }
+    let told =
+        retold::tell_soon(connection, table, damaged.iter().map(|(place, _)| *place)).await?;
+    let (rows, from_archive) = (damaged.len(), told.is_some());
+    warn!(table = table.name, rows, from_archive, "rows that could not be read were replaced");
+    let mut told: BTreeMap<Place, V> = told.unwrap_or_default();
+    let written_anew = damaged.into_iter().map(|(place, said)| {
+        let mut value = said.clone();
+        if let Some(more) = told.remove(place) {
+            value.merge(&more);
+        }
+        (place, value.to_stored())
+    });
+    Ok(written_anew.collect())
+}
+
+/// Rewrites rows as the archive tells them by now; those that it does not tell of go.
+pub(crate) async fn rebuild<V: Retold>(
+    connection: &mut PgConnection,
+    table: &Table,
+    places: &BTreeSet<Place>,
+) -> sqlx::Result<()> {
+    if places.is_empty() {
+        return Ok(());
+    }
+    // Locked before the archive is read: whoever counts meanwhile adds to what is written here.
+    let locked = lock(connection, table, places.iter()).await?;
+    let locked: HashSet<Place> = locked.into_iter().map(|(place, _)| place).collect();
+    let told: BTreeMap<Place, V> = retold::tell(connection, table, places.iter()).await?;
+    let rows = told.iter().map(|(place, value)| (place, value.to_stored()));
+    let (there, missing): (Vec<_>, Vec<_>) = rows.partition(|(place, _)| locked.contains(place));
+    update(connection, table, &there).await?;
+    insert(connection, table, &missing).await?;
+    delete(connection, table, locked.iter().filter(|place| !told.contains_key(place))).await
 }
 
 /// Inserts the rows that are not there; answers which.
@@ -232,23 +255,4 @@ pub(crate) async fn delete(
         .execute(connection)
         .await?;
     Ok(())
-}
-
-/// Places, column by column.
-struct Places<'a> {
-    profiles: Vec<&'a str>,
-    links: Vec<Option<&'a str>>,
-    days: Vec<Option<Date>>,
-}
-
-impl<'a> Places<'a> {
-    fn of(places: impl Iterator<Item = &'a Place>) -> Self {
-        let mut columns = Self { profiles: Vec::new(), links: Vec::new(), days: Vec::new() };
-        for place in places {
-            columns.profiles.push(place.profile.as_str());
-            columns.links.push(place.link.as_ref().map(LinkId::as_str));
-            columns.days.push(place.day.map(date));
-        }
-        columns
-    }
 }

@@ -71,7 +71,7 @@ pub(crate) async fn lock(connection: &mut PgConnection) -> sqlx::Result<()> {
 }
 
 /// The days that are attached to the archive.
-async fn days_there(connection: &mut PgConnection) -> sqlx::Result<BTreeSet<Day>> {
+pub(crate) async fn days_there(connection: &mut PgConnection) -> sqlx::Result<BTreeSet<Day>> {
     let names: Vec<String> = sqlx::query_scalar(
         "select c.relname::text from pg_inherits i join pg_class c on c.oid = i.inhrelid
          where i.inhparent = 'events'::regclass",

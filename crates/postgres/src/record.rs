@@ -8,8 +8,8 @@ use crate::columns::{bigint, moment};
 use crate::partitions::Partitions;
 use crate::{classify, counts, merge};
 
-/// How often a batch is begun anew because a day was dropped just then. A day is dropped once; more
-/// often than this, something else is wrong.
+/// How often a batch is begun anew because a day or a row was dropped just then. Either is dropped
+/// once; more often than this, something else is wrong.
 const ATTEMPTS_MAX: u32 = 3;
 
 /// Records a batch. `instance` is the tally's row of this process.
@@ -33,6 +33,8 @@ pub(crate) async fn record(
                 partitions.forget();
                 attempt += 1;
             }
+            // A row that was there for the insert and gone for the merge: somebody was forgotten.
+            Err(sqlx::Error::RowNotFound) if attempt < ATTEMPTS_MAX => attempt += 1,
             outcome => return outcome,
         }
     }
@@ -82,6 +84,24 @@ async fn tally(
     .bind(bigint(recorded.duplicates))
     .bind(newest.map(moment))
     .bind(moment(now))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Commits a change that changes nothing, to this process's row: proof that a batch could be
+/// committed. The server's clock will do: it only says that the process is there.
+pub(crate) async fn prove_commit(
+    connection: &mut PgConnection,
+    instance: &str,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into tallies as t (instance, applied, duplicates, newest_event, updated_at)
+         values ($1::uuid, 0, 0, null, now())
+         on conflict (instance) do update
+             set updated_at = greatest(t.updated_at, excluded.updated_at)",
+    )
+    .bind(instance)
     .execute(connection)
     .await?;
     Ok(())

@@ -15,7 +15,7 @@ use crate::{deadletters, record, reports, upkeep, verify};
 /// without a word, or so slow that starting anew is better.
 const RECORD_MAX: Duration = Duration::from_mins(1);
 /// One statement: somewhat more than the server gives it, so that its answer comes first.
-const QUERY_MAX: Duration = Duration::from_secs(35);
+pub(crate) const QUERY_MAX: Duration = Duration::from_secs(35);
 /// An answer later than this is no sign of health.
 const PING_MAX: Duration = Duration::from_secs(5);
 /// A round of upkeep may drop many days, each within seconds.
@@ -41,6 +41,11 @@ impl EventStore for Store {
 
     async fn ping(&self) -> Result<(), Failure> {
         bounded!(self, PING_MAX, |connection| sqlx::Connection::ping(connection))
+    }
+
+    async fn ready(&self) -> Result<(), Failure> {
+        let instance = &self.shared.instance;
+        bounded!(self, PING_MAX, |connection| record::prove_commit(connection, instance))
     }
 
     async fn maintain(&self, now: Timestamp, retention_days: u32) -> Result<Maintained, Failure> {

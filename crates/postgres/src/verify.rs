@@ -6,10 +6,11 @@ use treehook_event::{Day, Difference, LinkState, ProfileState, Sketch, Timestamp
 use crate::columns::date;
 use crate::partitions;
 
+mod damage;
 mod recount;
 mod remerge;
-mod retold;
 
+use damage::{IN_LINK_VISITORS, IN_LINKS, IN_PROFILE_VISITORS, IN_PROFILES};
 use recount::RECOUNTS;
 use remerge::{OF_LINK_VISITORS, OF_LINKS, OF_PROFILE_VISITORS, OF_PROFILES};
 
@@ -19,7 +20,7 @@ const DIFFERENCES_MAX: usize = 10_000;
 
 /// Statements of ours that read the whole archive: what `statement_timeout` is otherwise set to is
 /// meant for batches and reports.
-const STATEMENT_TIMEOUT: &str = "set local statement_timeout = '1h'";
+pub(crate) const STATEMENT_TIMEOUT: &str = "set local statement_timeout = '1h'";
 
 /// What to do with a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +88,11 @@ async fn compare(connection: &mut PgConnection, mode: Mode) -> sqlx::Result<Vec<
     if archive_from.is_none() {
         OF_PROFILES.run::<ProfileState>(connection, from, mode, &mut findings).await?;
         OF_LINKS.run::<LinkState>(connection, from, mode, &mut findings).await?;
+    } else {
+        IN_PROFILE_VISITORS.run::<Sketch>(connection, from, mode, &mut findings).await?;
+        IN_LINK_VISITORS.run::<Sketch>(connection, from, mode, &mut findings).await?;
+        IN_PROFILES.run::<ProfileState>(connection, from, mode, &mut findings).await?;
+        IN_LINKS.run::<LinkState>(connection, from, mode, &mut findings).await?;
     }
     Ok(findings.0)
 }

@@ -2,6 +2,8 @@
 //!
 //! All statements take the same arrays, profile, link, day and then value, and leave unused what the
 //! table does not have. States travel as the bytes of their JSON, so that all values are bytes.
+//! What narrows the archive by days or profiles is said apart from the join, for the planner to leave
+//! out what it need not read.
 
 /// The statements for one table.
 pub(crate) struct Table {
@@ -15,6 +17,9 @@ pub(crate) struct Table {
     pub(crate) update: &'static str,
     /// Removes rows.
     pub(crate) delete: &'static str,
+    /// What the archive says of rows: place, and then a visitor, or who told which detail when. The
+    /// arrays alone, without a value.
+    pub(crate) told: &'static str,
 }
 
 pub(crate) const PROFILE_VISITORS: Table = Table {
@@ -41,6 +46,13 @@ where t.profile_id = n.profile_id and t.day = n.day",
 delete from profile_visitors t
 using unnest($1::text[], $2::text[], $3::date[]) as n (profile_id, link_id, day)
 where t.profile_id = n.profile_id and t.day = n.day",
+    told: "
+select distinct e.profile_id, null::text as link_id, e.day, e.visitor,
+    null::text as identity, null::timestamptz as occurred_at, null::text as detail
+from events e
+join unnest($1::text[], $2::text[], $3::date[]) as n (profile_id, link_id, day)
+    on e.profile_id = n.profile_id and e.day = n.day
+where e.day = any($3::date[]) and e.kind is not null and e.visitor is not null",
 };
 
 pub(crate) const LINK_VISITORS: Table = Table {
@@ -67,6 +79,13 @@ where t.profile_id = n.profile_id and t.day = n.day and t.link_id = n.link_id",
 delete from link_visitors t
 using unnest($1::text[], $2::text[], $3::date[]) as n (profile_id, link_id, day)
 where t.profile_id = n.profile_id and t.day = n.day and t.link_id = n.link_id",
+    told: "
+select distinct e.profile_id, e.link_id, e.day, e.visitor,
+    null::text as identity, null::timestamptz as occurred_at, null::text as detail
+from events e
+join unnest($1::text[], $2::text[], $3::date[]) as n (profile_id, link_id, day)
+    on e.profile_id = n.profile_id and e.link_id = n.link_id and e.day = n.day
+where e.day = any($3::date[]) and e.kind = 'click' and e.visitor is not null",
 };
 
 pub(crate) const PROFILES: Table = Table {
@@ -94,6 +113,13 @@ where t.profile_id = n.profile_id",
 delete from profiles t
 using unnest($1::text[], $2::text[], $3::date[]) as n (profile_id, link_id, day)
 where t.profile_id = n.profile_id",
+    told: "
+select e.profile_id, null::text as link_id, null::date as day, null::bigint as visitor,
+    e.identity, e.occurred_at, e.detail
+from events e
+join unnest($1::text[], $2::text[], $3::date[]) as n (profile_id, link_id, day)
+    on e.profile_id = n.profile_id
+where e.type = 'profile.updated' and e.profile_id = any($1::text[])",
 };
 
 pub(crate) const LINKS: Table = Table {
@@ -120,4 +146,11 @@ where t.profile_id = n.profile_id and t.link_id = n.link_id",
 delete from links t
 using unnest($1::text[], $2::text[], $3::date[]) as n (profile_id, link_id, day)
 where t.profile_id = n.profile_id and t.link_id = n.link_id",
+    told: "
+select e.profile_id, e.link_id, null::date as day, null::bigint as visitor,
+    e.identity, e.occurred_at, e.detail
+from events e
+join unnest($1::text[], $2::text[], $3::date[]) as n (profile_id, link_id, day)
+    on e.profile_id = n.profile_id and e.link_id = n.link_id
+where e.profile_id = any($1::text[]) and e.detail is not null",
 };

@@ -4,14 +4,14 @@ use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use time::Date;
 use treehook_event::Difference;
 
-use super::retold::{Retold, Said};
 use super::{Findings, Mode};
 use crate::merge::{
     self, LINK_VISITORS, LINKS, PROFILE_VISITORS, PROFILES, Place, PlaceColumns, Table,
 };
+use crate::retold::{Retold, Said};
 
 /// Rows fetched at a time: at most 16 MiB, if every one of them held a full sketch.
-const CHUNK: u32 = 1000;
+pub(super) const CHUNK: u32 = 1000;
 
 /// How one table is told again.
 pub(super) struct Remerge {
@@ -54,7 +54,7 @@ impl<V: Retold> Group<V> {
         let nothing = || "nothing".to_owned();
         (!agree).then(|| Difference {
             rollup,
-            key: key(&self.place),
+            key: self.place.to_string(),
             archive: self.told.as_ref().map_or_else(nothing, V::shown),
             stored: kept.map_or_else(nothing, |kept| match kept {
                 Some(kept) => kept.shown(),
@@ -62,12 +62,6 @@ impl<V: Retold> Group<V> {
             }),
         })
     }
-}
-
-fn key(place: &Place) -> String {
-    let link = place.link.as_ref().map(|link| format!("/{link}")).unwrap_or_default();
-    let day = place.day.map(|day| format!(" {}", day.to_iso())).unwrap_or_default();
-    format!("{}{link}{day}", place.profile)
 }
 
 impl Remerge {

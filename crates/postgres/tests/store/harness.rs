@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use treehook_event::{
-    Body, Day, Device, Event, EventStore as _, Identity, LinkId, Milestone, ProfileId, Recorded,
-    SourceName, Timestamp, Visit, VisitKind, VisitorId,
+    Body, Day, Device, Event, EventStore as _, Identity, LinkChange, LinkChangeKind, LinkFields,
+    LinkId, Milestone, ProfileFields, ProfileId, Recorded, SourceName, Timestamp, Visit, VisitKind,
+    VisitorId,
 };
 use treehook_postgres::{Store, StoreOptions};
 
@@ -88,6 +89,14 @@ impl Scratch {
         number.expect(query)
     }
 
+    /// A text behind the scenes.
+    pub(crate) async fn text(&self, query: &str) -> String {
+        let mut connection = self.connection().await;
+        let text =
+            sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&mut connection).await;
+        text.expect(query)
+    }
+
     /// Which days the archive has.
     pub(crate) async fn days(&self) -> Vec<String> {
         let mut connection = self.connection().await;
@@ -133,13 +142,17 @@ pub(crate) fn event(id: &str, time: &str, body: Body) -> Event {
     }
 }
 
+/// Spread as pseudonyms are.
+pub(crate) fn visitor_id(number: u64) -> VisitorId {
+    VisitorId(number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
 /// A click on `link` of profile `p1`.
 pub(crate) fn click(id: &str, time: &str, link: &str, visitor: u64) -> Event {
     let visit = Visit {
         kind: VisitKind::Click { link_id: LinkId::trusted(link) },
         profile_id: profile(),
-        // Spread as pseudonyms are.
-        visitor: Some(VisitorId(visitor.wrapping_mul(0x9e37_79b9_7f4a_7c15))),
+        visitor: Some(visitor_id(visitor)),
         country: "DE".to_owned(),
         referrer: "direct".to_owned(),
         device: Device::Mobile,
@@ -166,4 +179,51 @@ pub(crate) fn milestone(id: &str, time: &str) -> Event {
         value: None,
     };
     event(id, time, Body::Milestone(milestone))
+}
+
+/// Link `l1` of profile `p1` has a title.
+pub(crate) fn titled(id: &str, time: &str, title: &str) -> Event {
+    let fields = LinkFields { title: Some(title.to_owned()), ..LinkFields::default() };
+    let change = LinkChange {
+        change: LinkChangeKind::Updated,
+        profile_id: profile(),
+        link_id: LinkId::trusted("l1"),
+        fields,
+    };
+    event(id, time, Body::Link(change))
+}
+
+/// Profile `p1` has a name.
+pub(crate) fn named(id: &str, time: &str, name: &str) -> Event {
+    let fields = ProfileFields {
+        profile_id: profile(),
+        username: Some(name.to_owned()),
+        display_name: None,
+        bio: None,
+        avatar_url: None,
+        theme: None,
+    };
+    event(id, time, Body::Profile(fields))
+}
+
+/// A click that brings its link, as Dub's do.
+pub(crate) fn telling(id: &str, time: &str, link: &str, visitor: u64) -> Event {
+    let mut click = click(id, time, link, visitor);
+    if let Body::Visit(visit) = &mut click.body {
+        visit.link = Some(LinkFields { url: Some(None), ..LinkFields::default() });
+    }
+    click
+}
+
+/// The same event of another profile.
+pub(crate) fn of(profile: &str, mut event: Event) -> Event {
+    let id = ProfileId::trusted(profile);
+    match &mut event.body {
+        Body::Visit(visit) => visit.profile_id = id,
+        Body::Link(change) => change.profile_id = id,
+        Body::Profile(fields) => fields.profile_id = id,
+        Body::Milestone(milestone) => milestone.profile_id = id,
+        Body::Unknown { .. } | Body::Unfit { .. } => (),
+    }
+    event
 }

@@ -2,36 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use treehook_event::{
-    Body, Event, EventStore as _, LinkChange, LinkChangeKind, LinkFields, LinkId, ProfileFields,
-};
+use treehook_event::{Event, EventStore as _};
 
-use crate::harness::{Scratch, click, event, profile, view, with_store};
+use crate::harness::{Scratch, click, named, telling, titled, view, with_store};
 
 const NOON: &str = "2026-11-24T12:00:00Z";
-
-fn titled(id: &str, time: &str, title: &str) -> Event {
-    let fields = LinkFields { title: Some(title.to_owned()), ..LinkFields::default() };
-    let change = LinkChange {
-        change: LinkChangeKind::Updated,
-        profile_id: profile(),
-        link_id: LinkId::trusted("l1"),
-        fields,
-    };
-    event(id, time, Body::Link(change))
-}
-
-fn named(id: &str, name: &str) -> Event {
-    let fields = ProfileFields {
-        profile_id: profile(),
-        username: Some(name.to_owned()),
-        display_name: None,
-        bio: None,
-        avatar_url: None,
-        theme: None,
-    };
-    event(id, NOON, Body::Profile(fields))
-}
 
 /// A day of visits and changes, the link of one click told by the click itself.
 fn a_day() -> Vec<Event> {
@@ -44,14 +19,10 @@ fn a_day() -> Vec<Event> {
             }
         })
         .collect();
-    let mut telling = click("telling", NOON, "l9", 7);
-    if let Body::Visit(visit) = &mut telling.body {
-        visit.link = Some(LinkFields { url: Some(None), ..LinkFields::default() });
-    }
-    events.push(telling);
+    events.push(telling("telling", NOON, "l9", 7));
     events.push(titled("t2", "2026-11-24T12:00:01Z", "new"));
     events.push(titled("t1", NOON, "old"));
-    events.push(named("n1", "ann"));
+    events.push(named("n1", NOON, "ann"));
     events
 }
 

@@ -1,21 +1,28 @@
 //! How what is merged is told again from rows of the archive, compared and shown.
 
-use sqlx::FromRow;
+use std::collections::BTreeMap;
+
+use futures_util::TryStreamExt as _;
+use sqlx::{Connection as _, Error, FromRow, PgConnection};
 use time::OffsetDateTime;
 use treehook_event::{
     Body, Event, Identity, LinkState, ProfileState, Rollup, Sketch, SourceName, VisitorId, fold,
 };
 
-use crate::classify::Unreadable;
+use crate::classify::{self, Unreadable};
 use crate::columns::timestamp;
-use crate::merge::{Kept, Place};
+use crate::merge::{Kept, Place, PlaceColumns, Places, Table};
 
 /// Longest text of a state that is shown, in characters.
 const SHOWN_MAX: usize = 300;
 
+/// How long a batch waits for the archive to tell what a damaged row held: finding it may take reading
+/// a whole day, or more, while the batch holds its locks.
+const SOON: &str = "set local statement_timeout = '5s'";
+
 /// What one row of the archive says: a visitor, or who told which detail when.
 #[derive(FromRow)]
-pub(super) struct Said {
+pub(crate) struct Said {
     visitor: Option<i64>,
     identity: Option<String>,
     occurred_at: Option<OffsetDateTime>,
@@ -23,13 +30,67 @@ pub(super) struct Said {
 }
 
 /// What can be told again from the archive.
-pub(super) trait Retold: Kept {
+pub(crate) trait Retold: Kept {
     /// Takes in what one row of the archive says.
     fn hear(told: &mut Option<Self>, place: &Place, said: &Said) -> sqlx::Result<()>;
     /// Whether reports could not tell the two apart.
     fn agrees(&self, other: &Self) -> bool;
     /// For people.
     fn shown(&self) -> String;
+    /// What is put in the place of a row that cannot be read and that nothing tells of any more.
+    fn unknown() -> Option<Self>;
+}
+
+#[derive(FromRow)]
+struct Row {
+    #[sqlx(flatten)]
+    place: PlaceColumns,
+    #[sqlx(flatten)]
+    said: Said,
+}
+
+/// What the archive tells of these places. Those that it does not tell of are left out.
+pub(crate) async fn tell<'a, V: Retold>(
+    connection: &mut PgConnection,
+    table: &Table,
+    places: impl Iterator<Item = &'a Place>,
+) -> sqlx::Result<BTreeMap<Place, V>> {
+    let places = Places::of(places);
+    let mut rows = sqlx::query_as::<_, Row>(table.told)
+        .bind(places.profiles)
+        .bind(places.links)
+        .bind(places.days)
+        .fetch(connection);
+    let mut told = BTreeMap::new();
+    while let Some(row) = rows.try_next().await? {
+        let place = Place::from(row.place);
+        let mut value = told.remove(&place);
+        V::hear(&mut value, &place, &row.said)?;
+        if let Some(value) = value {
+            told.insert(place, value);
+        }
+    }
+    Ok(told)
+}
+
+/// As [`tell`], within a transaction that must go on; none when the archive cannot tell in time, or
+/// cannot be read either.
+pub(crate) async fn tell_soon<'a, V: Retold>(
+    connection: &mut PgConnection,
+    table: &Table,
+    places: impl Iterator<Item = &'a Place>,
+) -> sqlx::Result<Option<BTreeMap<Place, V>>> {
+    let mut savepoint = connection.begin().await?;
+    sqlx::query(SOON).execute(&mut *savepoint).await?;
+    let told = tell(&mut savepoint, table, places).await;
+    // Nothing was written; the limit of time goes with the savepoint.
+    savepoint.rollback().await?;
+    match told {
+        Ok(told) => Ok(Some(told)),
+        Err(Error::Decode(_)) => Ok(None),
+        Err(error) if classify::is_statement_timeout(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 impl Retold for Sketch {
@@ -48,6 +109,11 @@ impl Retold for Sketch {
 
     fn shown(&self) -> String {
         format!("{} visitors", self.count())
+    }
+
+    fn unknown() -> Option<Self> {
+        // No row is as good as an empty one.
+        None
     }
 }
 
@@ -68,6 +134,11 @@ impl Retold for ProfileState {
     fn shown(&self) -> String {
         json(self)
     }
+
+    fn unknown() -> Option<Self> {
+        // It keeps its place: reports list what has a row.
+        Some(Self::default())
+    }
 }
 
 impl Retold for LinkState {
@@ -84,6 +155,11 @@ impl Retold for LinkState {
 
     fn shown(&self) -> String {
         json(self)
+    }
+
+    fn unknown() -> Option<Self> {
+        // It keeps its place: reports list what has a row.
+        Some(Self::default())
     }
 }
 
