@@ -13,11 +13,13 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret as _, SecretString};
 use tracing::warn;
 use treehook_console::{
-    Access, BrokerState, Console, DatabaseState, Limits, OutboxDepth, PipelineStatus, QueueDepth,
+    Access, Actions, BrokerState, Console, DatabaseState, Limits, OutboxDepth, PipelineStatus,
+    QueueDepth,
 };
 use treehook_event::{EventStore as _, Failure, Tally};
 
 use crate::clock;
+use crate::redrive::redrive_from_here;
 use crate::store::Store;
 use crate::vitals::{Vitals, oldest_seconds};
 
@@ -58,9 +60,19 @@ pub(crate) fn router(parts: AdminParts) -> Result<Router, Failure> {
 
 /// The console over this store.
 pub(crate) fn console(store: Store, access: Access, vitals: Vitals) -> Router {
+    let actions = if vitals.broker.is_some() || vitals.queue.is_some() {
+        let (store, vitals) = (store.clone(), vitals.clone());
+        Actions::redriving(move |letters| {
+            let (store, vitals) = (store.clone(), vitals.clone());
+            async move { redrive_from_here(&vitals, &store, letters).await }
+        })
+    } else {
+        Actions::none()
+    };
     let asked = store.clone();
     let status = move || status(asked.clone(), vitals.clone());
-    treehook_console::router(Console::new(store, access, Limits::default(), clock::now, status))
+    let limits = Limits::default();
+    treehook_console::router(Console::new(store, access, limits, actions, clock::now, status))
 }
 
 type Shared = Arc<(PrometheusHandle, Vitals)>;

@@ -8,7 +8,7 @@ use crate::config::Flags;
 
 mod diagnosis;
 
-pub(crate) use diagnosis::{DebugBundle, Doctor, Erase, Explain, SchemeFlags};
+pub(crate) use diagnosis::{DebugBundle, Doctor, Erase, Explain};
 
 /// Verifies, accepts durably, dedupes, aggregates and replays webhook events of link-in-bio
 /// platforms.

@@ -13,7 +13,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 use treehook_event::{PersonalKeys, Source};
 
-pub(crate) use inspect::{Setting, Written, scheme_of, secret_values, secrets, settings};
+pub(crate) use inspect::{
+    Setting, Written, scheme_of, secret_values, secrets, settings, tolerance_seconds,
+};
 use layers::Layers;
 pub(crate) use layers::Mistakes;
 
@@ -74,6 +76,8 @@ pub(crate) enum LogFormat {
     Auto,
 }
 
+/// The default of the setting: what CONTRACT.md section 1 says.
+const TOLERANCE: &str = "300s";
 /// The shortest retention: identities must outlast every retry of a sender (21 minutes) and a long outage.
 const RETENTION_MIN: Duration = Duration::from_hours(24);
 /// The longest: 100 years, so that arithmetic in milliseconds stays far from its limits.
@@ -89,7 +93,7 @@ impl Config {
     }
 
     fn from_layers(layers: &Layers<'_>, mistakes: &mut Mistakes) -> Self {
-        let tolerance = layers.value("tolerance", "300s", value::duration, mistakes);
+        let tolerance = layers.value("tolerance", TOLERANCE, value::duration, mistakes);
         let sources = source::all(layers, tolerance, mistakes);
         let config = Self {
             listen: layers.value("listen", "0.0.0.0:8080", value::address, mistakes),

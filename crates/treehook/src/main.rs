@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod datadir;
 mod process;
+mod redrive;
 mod roles;
 mod store;
 mod store_subjects;

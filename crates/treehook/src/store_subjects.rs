@@ -1,8 +1,6 @@
 //! What is kept about one profile or one visitor, asked of whichever store this deployment has.
 
-use treehook_event::{
-    Erased, Failure, HistoryRow, Key, ProfileId, Subjects, Timestamp, VisitorId,
-};
+use treehook_event::{Erased, Failure, HistoryRow, Key, ProfileId, Subjects, Timestamp, VisitorId};
 
 use crate::store::Store;
 

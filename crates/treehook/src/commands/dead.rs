@@ -2,9 +2,7 @@
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-use treehook_event::{
-    DeadFilter, DeadLetter, EventStore as _, Failure, Key, Publisher, decode_batch,
-};
+use treehook_event::{DeadFilter, DeadLetter, EventStore as _, Failure, Key, Publisher};
 use treehook_pipeline::Backoff;
 use treehook_sqlite::{Queue, QueueLimits};
 
@@ -126,17 +124,12 @@ async fn for_each_page(
     }
 }
 
-/// As they were read: one that is buried again meanwhile stays.
-fn as_read(letters: &[DeadLetter]) -> Vec<(Key, u32)> {
-    letters.iter().map(|letter| (letter.key(), letter.attempts)).collect()
-}
-
 async fn discard(args: DeadChosen) -> Result<(), Trouble> {
     let filter = chosen(&args)?;
     let (_, store) = opened(&args.shared).await?;
     let count = for_each_page(&store, filter, async |letters| {
         if !args.dry_run {
-            store.remove_dead_letters(&as_read(letters)).await?;
+            store.remove_dead_letters(&crate::redrive::as_read(letters)).await?;
         }
         Ok(())
     })
@@ -188,42 +181,33 @@ async fn local_queue(config: &Config) -> Result<Queue, Trouble> {
     Ok(Queue::open_existing(&config.data_dir, limits).await?)
 }
 
-/// Published first, removed after: stopped in between, an event is redriven twice and counts once.
 async fn redrive_to<P: Publisher>(
     publisher: &P,
     store: &Store,
     filter: DeadFilter,
 ) -> Result<usize, Trouble> {
     for_each_page(store, filter, async |letters| {
-        let mut events = Vec::with_capacity(letters.len());
-        for letter in letters {
-            let unreadable =
-                |error| Trouble::Failed(format!("dead letter {}: {error}", letter.id()));
-            let held = decode_batch(letter.event.as_bytes()).map_err(unreadable)?;
-            events.extend(held.into_iter().flat_map(treehook_event::Event::retried));
-        }
-        publish_patiently(publisher, &events).await?;
-        store.remove_dead_letters(&as_read(letters)).await?;
+        redrive_patiently(publisher, store, letters).await?;
         Ok(())
     })
     .await
 }
 
-async fn publish_patiently<P: Publisher>(
+async fn redrive_patiently<P: Publisher>(
     publisher: &P,
-    events: &[treehook_event::Event],
-) -> Result<(), Failure> {
+    store: &Store,
+    letters: &[DeadLetter],
+) -> Result<u64, Failure> {
     let never = CancellationToken::new();
     let mut backoff = Backoff::default();
     let mut failures = 0;
     loop {
-        match publisher.publish(events).await {
-            Ok(_) => return Ok(()),
+        match crate::redrive::redrive(publisher, store, letters).await {
             Err(Failure::Transient(_)) if failures < TRIES => {
                 failures += 1;
                 backoff.pause(&never).await;
             }
-            Err(failure) => return Err(failure),
+            outcome => return outcome,
         }
     }
 }

@@ -5,7 +5,7 @@ use treehook_event::{Scheme, SourceName};
 
 use super::layers::{Layers, Mistakes, SECRETS, SETTINGS};
 use super::source::{FIELDS, SpelledOut};
-use super::{Environment, Flags};
+use super::{Environment, Flags, TOLERANCE, value};
 
 /// One setting, fit to be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +105,13 @@ pub(crate) fn secret_values(flags: &Flags, environment: &Environment) -> Vec<Sec
     parts.filter(|part| !part.is_empty()).map(SecretString::from).collect()
 }
 
+/// The tolerance of sources that name none of their own.
+pub(crate) fn tolerance_seconds(flags: &Flags, environment: &Environment) -> u64 {
+    let mut ignored = Mistakes::default();
+    let layers = Layers::read(flags, environment, &mut ignored);
+    layers.value("tolerance", TOLERANCE, value::duration, &mut ignored).as_secs()
+}
+
 /// The scheme that a `[[source]]` table spells out.
 pub(crate) fn scheme_of(table: &toml::Table, place: &str) -> Result<Scheme, Mistakes> {
     // An empty file: what the working directory's own says is of no matter here.
@@ -156,7 +163,10 @@ mod tests {
         let shown = settings(&flags, &environment());
         assert!(!format!("{shown:?}").contains("marker"), "{shown:?}");
         let of = |name: &str| shown.iter().find(|setting| setting.name == name).unwrap();
-        assert_eq!((of("listen").origin.as_str(), of("listen").value.as_str()), ("TREEHOOK_LISTEN", ":81"));
+        assert_eq!(
+            (of("listen").origin.as_str(), of("listen").value.as_str()),
+            ("TREEHOOK_LISTEN", ":81")
+        );
         assert_eq!(of("prefetch").origin, "default");
         assert_eq!(of("visitor_key").value, "not set");
         assert!(of("api_token").origin.ends_with("treehook.toml: api_token"));
@@ -168,9 +178,13 @@ mod tests {
         let (_dir, flags) = given(FILE);
         let values = secret_values(&flags, &environment());
         let values: Vec<&str> = values.iter().map(SecretString::expose_secret).collect();
-        for secret in
-            ["dub-marker-1", "dub-marker-2", "rabbit-marker", "one-marker", "token-marker-0123456789"]
-        {
+        for secret in [
+            "dub-marker-1",
+            "dub-marker-2",
+            "rabbit-marker",
+            "one-marker",
+            "token-marker-0123456789",
+        ] {
             assert!(values.contains(&secret), "{secret}");
         }
         let sources: Vec<String> =

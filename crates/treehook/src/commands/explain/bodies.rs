@@ -28,7 +28,10 @@ pub(super) fn variants(captured: &[u8]) -> Vec<Body> {
     match unmarked {
         Some(rest) => add("without its byte order mark".to_owned(), rest.to_vec()),
         None => {
-            add("with a byte order mark before it".to_owned(), [BYTE_ORDER_MARK, captured].concat());
+            add(
+                "with a byte order mark before it".to_owned(),
+                [BYTE_ORDER_MARK, captured].concat(),
+            );
         }
     }
     let Ok(text) = std::str::from_utf8(unmarked.unwrap_or(captured)) else { return bodies };

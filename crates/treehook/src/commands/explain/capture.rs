@@ -56,9 +56,11 @@ pub(super) fn headers_of(text: &[u8]) -> Result<Vec<(String, Vec<u8>)>, String> 
             continue;
         }
         // Without the line itself: it may hold a token.
-        headers.push(header_of(line).ok_or_else(|| {
-            format!("line {} is no header: expected `Name: value`", index + 1)
-        })?);
+        headers.push(
+            header_of(line).ok_or_else(|| {
+                format!("line {} is no header: expected `Name: value`", index + 1)
+            })?,
+        );
     }
     Ok(headers)
 }

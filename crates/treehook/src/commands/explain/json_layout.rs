@@ -126,9 +126,9 @@ fn spelled(token: &str, spelling: Spelling) -> String {
         match c {
             '/' if slashes => text.push_str("\\/"),
             c if ascii && !c.is_ascii() => {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    text.push_str(&format!("\\u{unit:04x}"));
-                }
+                let mut units = [0; 2];
+                let units = c.encode_utf16(&mut units).iter();
+                text.extend(units.map(|unit| format!("\\u{unit:04x}")));
             }
             c => text.push(c),
         }

@@ -24,7 +24,7 @@ pub(super) struct Key {
     pub(super) label: String,
     /// What it would mean if it were the one.
     pub(super) meaning: Meaning,
-    pub(super) key: SigningKey,
+    pub(super) signing: SigningKey,
 }
 
 /// What it means when a key matches.
@@ -65,8 +65,7 @@ pub(super) fn right(own: &[Secret]) -> Vec<Key> {
 pub(super) fn unusable(own: &[Secret]) -> Vec<Reason> {
     own.iter()
         .filter_map(|secret| {
-            let problem =
-                SigningKey::decode(secret.text.expose_secret(), secret.encoding).err()?;
+            let problem = SigningKey::decode(secret.text.expose_secret(), secret.encoding).err()?;
             Some(Reason::new(
                 "unusable_secret",
                 format!("{}: {problem}", secret.label),
@@ -95,15 +94,15 @@ pub(super) fn further(own: &[Secret], others: &[Secret], whole: Option<&SecretSt
         keys.push(Key {
             label: "the whole setting, commas and all".to_owned(),
             meaning: Meaning::Altered,
-            key: SigningKey::from_bytes(whole.expose_secret().trim().as_bytes()),
+            signing: SigningKey::from_bytes(whole.expose_secret().trim().as_bytes()),
         });
     }
     keys
 }
 
 fn key(secret: &Secret, encoding: KeyEncoding, meaning: Meaning) -> Option<Key> {
-    let key = SigningKey::decode(secret.text.expose_secret(), encoding).ok()?;
-    Some(Key { label: secret.label.clone(), meaning, key })
+    let signing = SigningKey::decode(secret.text.expose_secret(), encoding).ok()?;
+    Some(Key { label: secret.label.clone(), meaning, signing })
 }
 
 fn altered(secret: &Secret) -> Vec<Key> {
@@ -124,7 +123,7 @@ fn altered(secret: &Secret) -> Vec<Key> {
             label: format!("{}, {label}", secret.label),
             meaning: Meaning::Altered,
             // Only the bytes as they stand can have white space around them.
-            key: SigningKey::decode(&text, secret.encoding)
+            signing: SigningKey::decode(&text, secret.encoding)
                 .unwrap_or_else(|_| SigningKey::from_bytes(text.as_bytes())),
         })
         .collect()
@@ -146,7 +145,7 @@ fn decoded_otherwise(secret: &Secret) -> Vec<Key> {
             Some(Key {
                 label: format!("{}, {label}", secret.label),
                 meaning: Meaning::DecodedOtherwise,
-                key: SigningKey::from_bytes(&bytes),
+                signing: SigningKey::from_bytes(&bytes),
             })
         })
         .collect()

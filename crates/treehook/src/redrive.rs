@@ -1,0 +1,48 @@
+//! Redriving dead letters: their events go to the queue again, through dedupe like any delivery.
+
+use treehook_event::{DeadLetter, Event, EventStore as _, Failure, Key, Publisher, decode_batch};
+
+use crate::store::Store;
+use crate::vitals::Vitals;
+
+/// Publishes the letters' events, then removes the letters; says how many are gone. Stopped in
+/// between, an event is redriven twice and counts once. A letter that was buried again meanwhile
+/// stays.
+pub(crate) async fn redrive<P: Publisher>(
+    publisher: &P,
+    store: &Store,
+    letters: &[DeadLetter],
+) -> Result<u64, Failure> {
+    let mut events = Vec::with_capacity(letters.len());
+    for letter in letters {
+        let unreadable = |error| {
+            let detail = format!("dead letter {} cannot be read: {error}", letter.id());
+            Failure::poison("invalid_data", detail)
+        };
+        let held = decode_batch(letter.event.as_bytes()).map_err(unreadable)?;
+        events.extend(held.into_iter().flat_map(Event::retried));
+    }
+    publisher.publish(&events).await?;
+    store.remove_dead_letters(&as_read(letters)).await
+}
+
+/// The letters as they were read: one that is buried again is another.
+pub(crate) fn as_read(letters: &[DeadLetter]) -> Vec<(Key, u32)> {
+    letters.iter().map(|letter| (letter.key(), letter.attempts)).collect()
+}
+
+/// Redrives to the queue that this process can reach.
+pub(crate) async fn redrive_from_here(
+    vitals: &Vitals,
+    store: &Store,
+    letters: Vec<DeadLetter>,
+) -> Result<usize, Failure> {
+    let gone = match (&vitals.broker, &vitals.queue) {
+        (Some(broker), _) => redrive(&broker.publisher(), store, &letters).await?,
+        (None, Some(outbox)) => redrive(&outbox.publisher(), store, &letters).await?,
+        (None, None) => {
+            return Err(Failure::transient("no_queue", "this process reaches no queue"));
+        }
+    };
+    Ok(usize::try_from(gone).unwrap_or(usize::MAX))
+}
