@@ -11,13 +11,6 @@ export function make(tag, { text, share, ...attributes } = {}, ...children) {
   return element;
 }
 
-export function draw(tag, attributes = {}, text) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  if (text !== undefined) element.textContent = text;
-  return element;
-}
-
 /** Replaces what a place shows, and gives the focus back to whatever took its focused element's place. */
 export function fill(place, ...children) {
   const focused = place.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;

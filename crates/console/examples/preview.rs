@@ -1,21 +1,22 @@
 //! The dashboard over a canned month, to look at while working on it: `cargo run -p treehook-console
-//! --example preview -- 127.0.0.1:9191 [token]`.
+//! --example preview -- 127.0.0.1:9191 [token or -] [empty]`.
 
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use treehook_console::{
-    Access, BrokerState, Console, DatabaseState, Limits, OutboxDepth, PipelineStatus, QueueDepth,
-    router,
+    Access, Actions, BrokerState, Console, DatabaseState, Limits, OutboxDepth, PipelineStatus,
+    QueueDepth, router,
 };
 use treehook_event::{
-    AudienceCount, Dimension, HourCount, Identity, Key, LinkId, LinkState, LinkTotal, Milestone,
-    MilestoneRow, ProfileId, ProfileState, ProfileSummary, Sketch, SourceName, Stamp, Stamped,
-    Timestamp, VisitorId,
+    AudienceCount, DeadLetter, Dimension, Event, EventType, HistoryRow, HourCount, Identity, Key,
+    LinkId, LinkState, LinkTotal, Milestone, MilestoneRow, ProfileId, ProfileState, ProfileSummary,
+    Sketch, SourceName, Stamp, Stamped, Timestamp, VisitorId,
 };
 
 #[path = "../tests/it/fixture.rs"]
 mod fixture;
-use fixture::Fixture;
+use fixture::{Fixture, remove};
 
 fn now() -> Timestamp {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -141,12 +142,80 @@ fn milestones() -> Vec<MilestoneRow> {
         .collect()
 }
 
-fn status() -> PipelineStatus {
+/// Titles come, change and go; one of them would like to run.
+fn history() -> Vec<HistoryRow> {
+    let changes = [
+        ("link.deleted", "Last year's tour", "deleted", "{}"),
+        (
+            "link.updated",
+            "New single: \"Harbour Lights\"",
+            "updated",
+            r#"{"title":"New single: \"Harbour Lights\"","position":0}"#,
+        ),
+        (
+            "link.updated",
+            "<img src=x onerror=alert(1)>",
+            "updated",
+            r#"{"title":"<img src=x onerror=alert(1)>","url":null}"#,
+        ),
+        (
+            "link.created",
+            "Video essay",
+            "created",
+            r#"{"title":"Video essay","url":"https://www.video.example/watch?v=1","type":"video","enabled":true}"#,
+        ),
+    ];
+    (0..30)
+        .map(|n: i64| {
+            let (kind, link, change, fields) = changes[usize::try_from(n).unwrap_or(0) % 4];
+            let identity = Identity::given(&format!("evt_{n}"));
+            let source = SourceName::trusted("linktree");
+            let link_id = LinkId::trusted(link);
+            let detail = format!(
+                r#"{{"link":{{"change":"{change}","profile_id":"ada","link_id":{},"fields":{fields}}}}}"#,
+                serde_json::Value::from(link),
+            );
+            HistoryRow {
+                at: now().plus_millis(-7_300_000 * (n + 1)),
+                key: Key::of(&source, &identity),
+                source,
+                identity,
+                event_type: EventType::trusted(kind),
+                link_id: Some(link_id),
+                detail,
+            }
+        })
+        .collect()
+}
+
+fn dead() -> Vec<DeadLetter> {
+    let reasons = ["missing_field:link_id", "future_timestamp", "missing_field:profile_id"];
+    let mut letters: Vec<DeadLetter> = (0..130_u32)
+        .map(|n| {
+            let text = format!("a batch <b>that</b> nobody could read, number {n}");
+            let mut event = Event::unreadable(text.as_bytes(), "at line 1, column 1", now());
+            event.source = SourceName::trusted(if n % 4 == 0 { "dub" } else { "linktree" });
+            let reason = match n {
+                0..60 => reasons[n as usize % 3],
+                _ => "<script>alert(1)</script>",
+            };
+            let mut letter =
+                DeadLetter::of(&event, reason, now().plus_millis(-60_000 * i64::from(n)));
+            letter.event_type = EventType::trusted("link.clicked");
+            letter.attempts = 1 + n % 3;
+            letter
+        })
+        .collect();
+    letters.sort_by_key(DeadLetter::key);
+    letters
+}
+
+fn status(dead: usize) -> PipelineStatus {
     PipelineStatus {
         accepted: Some(48_211),
         applied: Some(48_190),
         duplicates: Some(512),
-        dead: Some(3),
+        dead: Some(dead as u64),
         outbox: Some(OutboxDepth { events: 21, bytes: 15_320, oldest_seconds: Some(4.2) }),
         queue: Some(QueueDepth::Messages(2)),
         lag_seconds: Some(0.41),
@@ -155,15 +224,9 @@ fn status() -> PipelineStatus {
     }
 }
 
-#[tokio::main]
-async fn main() -> std::io::Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:9191".to_owned());
-    let listener = tokio::net::TcpListener::bind(address).await?;
-    let access = Access::of(arguments.next().as_deref(), listener.local_addr()?)
-        .map_err(std::io::Error::other)?;
+fn full() -> Fixture {
     let links = links();
-    let store = Fixture {
+    Fixture {
         profiles: vec![profile("ada", "Ada Example"), profile("grace", "Grace & the Compilers")],
         hours: hours(),
         link_visitors: links
@@ -174,8 +237,40 @@ async fn main() -> std::io::Result<()> {
         visitors: Some(crowd(Sketch::for_profile(), 18_400)),
         audience: audience(),
         milestones: milestones(),
+        history: history(),
+        dead: Arc::new(Mutex::new(dead())),
         ..Fixture::default()
+    }
+}
+
+/// Where to look: the browser tests wait for this line, and take any port.
+fn announce(line: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout();
+    out.write_all(line.as_bytes())?;
+    out.flush()
+}
+
+#[tokio::main]
+async fn main() -> std::io::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let address = arguments.first().map_or("127.0.0.1:9191", String::as_str);
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    announce(&format!("http://{}\n", listener.local_addr()?))?;
+    let token = arguments.get(1).map(String::as_str).filter(|token| *token != "-");
+    let access = Access::of(token, listener.local_addr()?).map_err(std::io::Error::other)?;
+    let is_empty = arguments.get(2).is_some_and(|word| word == "empty");
+    let store = if is_empty { Fixture::default() } else { full() };
+    let (redriven, counted) = (store.dead.clone(), store.dead.clone());
+    let actions = Actions::redriving(move |letters: Vec<DeadLetter>| {
+        let read: Vec<_> = letters.iter().map(|letter| (letter.key(), letter.attempts)).collect();
+        let removed = usize::try_from(remove(&redriven, &read)).unwrap_or(0);
+        async move { Ok(removed) }
+    });
+    let ask = move || {
+        let dead = counted.lock().map_or(0, |dead| dead.len());
+        async move { status(dead) }
     };
-    let console = Console::new(store, access, Limits::default(), now, || async { status() });
+    let console = Console::new(store, access, Limits::default(), actions, now, ask);
     axum::serve(listener, router(console)).await
 }

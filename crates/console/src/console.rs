@@ -9,15 +9,16 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{any, get, post};
 use tokio::sync::Semaphore;
-use treehook_event::{EventStore, Timestamp};
+use tower_http::compression::CompressionLayer;
+use treehook_event::{EventStore, Subjects, Timestamp};
 
 use crate::access::{self, Access};
-use crate::answers;
-use crate::assets;
+use crate::actions::Actions;
 use crate::reads::{self, Cache};
-use crate::report;
-use crate::sign_in;
 use crate::status::PipelineStatus;
+use crate::{
+    answers, assets, dead_letters, document, history, profiles, report, same_origin, sign_in, trend,
+};
 
 type Clock = Box<dyn Fn() -> Timestamp + Send + Sync>;
 type StatusFuture = Pin<Box<dyn Future<Output = PipelineStatus> + Send>>;
@@ -73,14 +74,23 @@ pub struct Console<S> {
     pub(crate) now: Clock,
     pub(crate) status: StatusSource,
     pub(crate) limits: Limits,
+    pub(crate) actions: Actions,
     pub(crate) cache: Cache,
     pub(crate) reads: Semaphore,
     pub(crate) sign_ins: Semaphore,
 }
 
 impl<S> Console<S> {
-    /// Over this store, for whom `access` says; `now` is the clock, `status` asks the pipeline.
-    pub fn new<N, F, R>(store: S, access: Access, limits: Limits, now: N, status: F) -> Self
+    /// Over this store, for whom `access` says; `actions` are what can be done beyond reading,
+    /// `now` is the clock, `status` asks the pipeline.
+    pub fn new<N, F, R>(
+        store: S,
+        access: Access,
+        limits: Limits,
+        actions: Actions,
+        now: N,
+        status: F,
+    ) -> Self
     where
         N: Fn() -> Timestamp + Send + Sync + 'static,
         F: Fn() -> R + Send + Sync + 'static,
@@ -95,37 +105,54 @@ impl<S> Console<S> {
             reads: Semaphore::new(limits.reads_at_once),
             sign_ins: Semaphore::new(limits.sign_ins_at_once),
             limits,
+            actions,
         }
     }
 }
 
 /// Every path of the console, and no fallback: merge it with what else the listener serves.
-pub fn router<S: EventStore + 'static>(console: Console<S>) -> Router {
+pub fn router<S: EventStore + Subjects + 'static>(console: Console<S>) -> Router {
     let console = Arc::new(console);
     let shared = || console.clone();
+    let in_turn = || from_fn_with_state(shared(), reads::in_turn::<S>);
     let reads = Router::new()
-        .route("/api/v1/profiles", get(answers::profiles::<S>))
+        .route("/api/v1/profiles", get(profiles::profiles::<S>))
         .route("/api/v1/profiles/{id}/analytics", get(answers::analytics::<S>))
         .route("/api/v1/profiles/{id}/links", get(answers::links::<S>))
         .route("/api/v1/profiles/{id}/audience", get(answers::audience::<S>))
-        .route("/api/v1/profiles/{id}/milestones", get(answers::milestones::<S>))
+        .route("/api/v1/profiles/{id}/trend", get(trend::trend::<S>))
+        .route("/api/v1/profiles/{id}/milestones", get(profiles::milestones::<S>))
+        .route("/api/v1/profiles/{id}/history", get(history::history::<S>))
         .route("/api/v1/profiles/{id}/report", get(report::report::<S>))
-        .route_layer(from_fn_with_state(shared(), reads::in_turn::<S>))
+        .route_layer(in_turn())
         .route_layer(from_fn_with_state(shared(), reads::cached::<S>));
+    // Never from memory: whoever has just dealt with one wants to see it gone.
+    let letters = Router::new()
+        .route("/api/v1/dead-letters", get(dead_letters::list::<S>))
+        .route(
+            "/api/v1/dead-letters/{id}",
+            get(dead_letters::show::<S>).delete(dead_letters::discard::<S>),
+        )
+        .route("/api/v1/dead-letters/{id}/redrive", post(dead_letters::redrive::<S>))
+        .route_layer(in_turn());
     let api = Router::new()
         .route("/api/v1/status", get(answers::status::<S>))
-        .route("/api/openapi.json", get(assets::openapi))
+        .route("/api/openapi.json", get(document::openapi))
         .route("/api/{*rest}", any(assets::not_found))
         .merge(reads)
+        .merge(letters)
         .route_layer(from_fn_with_state(shared(), access::authorized::<S>));
     Router::new()
         .route("/", get(assets::dashboard::<S>))
+        .route("/dead-letters", get(assets::dead_letters::<S>))
         .route("/assets/{name}", get(assets::asset))
         .route("/sign-in", post(sign_in::sign_in::<S>))
         .route("/sign-out", post(sign_in::sign_out))
         .merge(api)
+        .route_layer(from_fn(same_origin::required))
         .route_layer(from_fn_with_state(shared(), access::reachable::<S>))
         .method_not_allowed_fallback(assets::method_not_allowed)
         .route_layer(from_fn(assets::protected))
+        .route_layer(CompressionLayer::new())
         .with_state(console)
 }

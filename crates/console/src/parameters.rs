@@ -2,13 +2,80 @@
 
 use std::collections::BTreeMap;
 
-use treehook_event::{Granularity, LinkSort, Period, Timestamp};
+use serde::Deserialize;
+use treehook_event::{Granularity, LinkSort, Timestamp};
 use url::form_urlencoded;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::problem::{Problem, printable};
+use crate::window::{Times, Window};
+use crate::zone::Zone;
+
+/// The parameters that say which time is meant, as [`When`] documents them.
+pub(crate) const WHEN: [&str; 5] = ["period", "from", "to", "tz", "compare"];
 
 /// How many unknown names one refusal lists.
 const NAMES_MAX: usize = 5;
+
+/// Which time is meant.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes what is read by name, for the OpenAPI document")]
+pub(crate) struct When {
+    /// Instead of `from` and `to`; the last 30 days without any of the three. Days are those of `tz`,
+    /// today included; `last_24_hours` are clock hours, the current one included.
+    #[param(inline)]
+    period: Option<NamedPeriod>,
+    /// `YYYY-MM-DD` or an RFC 3339 time, which is rounded out to a whole hour.
+    from: Option<String>,
+    /// `YYYY-MM-DD` (that day is included) or an RFC 3339 time; today without it. At most 800 days
+    /// after `from`.
+    to: Option<String>,
+    /// Whose midnight cuts days: a name of the IANA time zone database. A zone whose days begin
+    /// within a UTC hour is refused wherever days have to be cut.
+    #[param(default = "UTC", example = "Europe/Berlin")]
+    tz: Option<String>,
+    /// Puts the figures of the period before, of the same length, beside each figure.
+    #[param(inline)]
+    compare: Option<Compare>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum NamedPeriod {
+    #[serde(rename = "last_24_hours")]
+    Last24Hours,
+    #[serde(rename = "last_7_days")]
+    Last7Days,
+    #[serde(rename = "last_30_days")]
+    Last30Days,
+    #[serde(rename = "last_90_days")]
+    Last90Days,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Compare {
+    Previous,
+}
+
+/// How fine a series is.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Fineness {
+    Hourly,
+    Daily,
+}
+
+/// In which order links are listed.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Order {
+    ClicksDesc,
+    ClicksAsc,
+    TitleAsc,
+    PositionAsc,
+}
 
 /// The query parameters of one request.
 pub(crate) struct Parameters(BTreeMap<&'static str, String>);
@@ -38,10 +105,17 @@ impl Parameters {
         self.0.get(name).map(String::as_str)
     }
 
-    /// `period`, or `from` and `to`; the last 30 days without.
-    pub(crate) fn period(&self, now: Timestamp) -> Result<Period, Problem> {
+    /// `period`, or `from` and `to`, cut by `tz`; the last 30 days without. `compare` adds the
+    /// period before.
+    pub(crate) fn window(&self, now: Timestamp) -> Result<Window, Problem> {
+        let zone = Zone::named(self.get("tz"))?;
+        let compare = match self.get("compare") {
+            None => false,
+            Some("previous") => true,
+            Some(_) => return Err(Problem::invalid_parameter("compare", "use previous")),
+        };
         let (period, from, to) = (self.get("period"), self.get("from"), self.get("to"));
-        Ok(Period::of_parameters(period, from, to, now)?)
+        Window::read(Times { period, from, to }, zone, compare, now)
     }
 
     /// `granularity`; without it whatever gives a readable curve.
@@ -51,6 +125,16 @@ impl Parameters {
             (Some("daily") | None, _) => Ok(Granularity::Daily),
             (Some(_), _) => Err(Problem::invalid_parameter("granularity", "use hourly or daily")),
         }
+    }
+
+    /// `after`, where it names a place in a list.
+    pub(crate) fn after<T>(&self, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Problem> {
+        let place = |text| {
+            read(text).ok_or_else(|| {
+                Problem::invalid_parameter("after", "use the `next` of the page before")
+            })
+        };
+        self.get("after").map(place).transpose()
     }
 
     /// `sort`; most clicked first without it.

@@ -6,19 +6,26 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tracing::warn;
 use treehook_event::{Failure, PeriodError};
+use utoipa::ToSchema;
 
 /// Longest parameter name that is echoed, in characters: it is the client's text.
 const LONGEST_NAME: usize = 60;
 
 /// One problem. `code` is for programs and never changes, `detail` is for people.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Problem {
+    /// Always `about:blank`: `code` says which.
     #[serde(rename = "type")]
     kind: &'static str,
+    /// The status in words.
     title: &'static str,
+    /// The status.
     status: u16,
+    /// For programs; never changes.
     code: &'static str,
+    /// For people.
     detail: String,
+    /// The parameter at fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     parameter: Option<String>,
 }

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Bytes, to_bytes};
 use axum::extract::{Request, State};
+use axum::http::header::ETAG;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -13,6 +14,7 @@ use tokio::time::timeout;
 use treehook_event::Timestamp;
 
 use crate::console::Console;
+use crate::fresh::{tag_of, unless_held};
 use crate::problem::Problem;
 
 /// Largest answer that is kept: a report of ninety days and a few hundred links.
@@ -35,28 +37,31 @@ pub(crate) async fn in_turn<S: Send + Sync + 'static>(
         .unwrap_or_else(|_| Problem::store_unavailable().into_response())
 }
 
-/// Answers what was just answered, from memory. Stands behind the check of the token.
+/// Answers what was just answered, from memory, and nothing at all to a client that holds the
+/// answer. Stands behind the check of the token.
 pub(crate) async fn cached<S: Send + Sync + 'static>(
     State(console): State<Arc<Console<S>>>,
     request: Request,
     next: Next,
 ) -> Response {
-    let key = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
-    if request.method() != Method::GET || key.len() > KEY_BYTES_MAX {
+    if request.method() != Method::GET {
         return next.run(request).await;
     }
+    let asked = request.headers().clone();
+    let key = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
     let now = (console.now)();
-    if let Some(answer) = console.cache.find(&key, now) {
-        return answer;
+    if let Some((headers, body)) = console.cache.find(&key, now) {
+        return unless_held(&asked, headers, body);
     }
     let response = next.run(request).await;
     if response.status() != StatusCode::OK {
         return response;
     }
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
     let body = to_bytes(body, usize::MAX).await.expect("answers are made in memory");
+    parts.headers.insert(ETAG, tag_of(&body));
     console.cache.keep(key, now, &parts.headers, &body);
-    Response::from_parts(parts, Body::from(body))
+    unless_held(&asked, parts.headers, body)
 }
 
 /// Answers of the last moments, by path and query.
@@ -77,14 +82,15 @@ impl Cache {
         Self { entries, fresh_for, kept: Mutex::default() }
     }
 
-    fn find(&self, key: &str, now: Timestamp) -> Option<Response> {
+    fn find(&self, key: &str, now: Timestamp) -> Option<(HeaderMap, Bytes)> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = kept.get(key).filter(|answer| self.is_fresh(answer, now))?;
-        Some((answer.headers.clone(), answer.body.clone()).into_response())
+        Some((answer.headers.clone(), answer.body.clone()))
     }
 
     fn keep(&self, key: String, now: Timestamp, headers: &HeaderMap, body: &Bytes) {
-        if self.entries == 0 || self.fresh_for.is_zero() || body.len() > KEPT_BYTES_MAX {
+        let too_large = body.len() > KEPT_BYTES_MAX || key.len() > KEY_BYTES_MAX;
+        if self.entries == 0 || self.fresh_for.is_zero() || too_large {
             return;
         }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);

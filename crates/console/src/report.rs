@@ -1,23 +1,24 @@
 //! The report: everything that is known of a profile over a period, in one document.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use serde_json::Value;
-use treehook_event::{
-    Analytics, EventStore, Granularity, Hour, LinkReport, LinkSort, Period, ProfileSummary,
-};
+use treehook_event::{EventStore, Hour, LinkSort, ProfileSummary, Timestamp};
+use utoipa::ToSchema;
 
-use crate::answers::{CutAudience, GivenId, LIST, MilestoneAnswer, PAGE, ProfileAnswer};
-use crate::answers::{cut, profile_of};
+use crate::answers::{Analytics, LIST};
+use crate::audience::{self, Audience};
 use crate::console::Console;
-use crate::parameters::Parameters;
+use crate::figures::{self, RankedLink, Span};
+use crate::fresh::keep_for;
+use crate::parameters::{Fineness, Parameters, WHEN, When};
 use crate::problem::Problem;
+use crate::profiles::{GivenId, KnownProfile, Milestone, PAGE, Shared, cut, profile_of};
 use crate::spreadsheet;
+use crate::window::{Window, series};
 
 /// What `metrics` may name; whatever else a report holds says what it is about, and stays.
 const METRICS: [&str; 11] = [
@@ -34,37 +35,50 @@ const METRICS: [&str; 11] = [
     "milestones",
 ];
 /// What goes together with a metric that is left out.
-const COMPANIONS: [(&str, &str); 3] =
-    [("links_total", "links"), ("locations_total", "locations"), ("referrers_total", "referrers")];
+const COMPANIONS: [(&str, &str); 5] = [
+    ("links_total", "links"),
+    ("locations_total", "locations"),
+    ("referrers_total", "referrers"),
+    ("unique_visitors_from", "unique_visitors"),
+    ("unique_visitors_to", "unique_visitors"),
+];
 
-/// The document.
-#[derive(Serialize)]
+/// Everything that is known of a profile over a period. `metrics` leaves out what it does not name.
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Report {
     #[serde(flatten)]
     pub(crate) analytics: Analytics,
-    profile: ProfileAnswer,
-    /// The first UTC day.
+    profile: KnownProfile,
+    /// The first day.
+    #[schema(format = "date")]
     pub(crate) start_date: String,
-    /// The last UTC day, itself included.
+    /// The last day, itself included.
+    #[schema(format = "date")]
     pub(crate) end_date: String,
     /// The link with the most clicks; null when nobody clicked.
-    top_link: Option<LinkReport>,
+    top_link: Option<RankedLink>,
+    /// How many links there are, those that `limit` cut off included.
     links_total: usize,
-    pub(crate) links: Vec<LinkReport>,
+    /// Most clicked first.
+    pub(crate) links: Vec<RankedLink>,
     #[serde(flatten)]
-    pub(crate) audience: CutAudience,
-    pub(crate) milestones: Vec<MilestoneAnswer>,
+    pub(crate) audience: Audience,
+    /// Latest first.
+    pub(crate) milestones: Vec<Milestone>,
 }
 
 /// What a report is asked for.
 struct Asked {
-    period: Period,
-    granularity: Granularity,
+    window: Window,
+    cuts: Vec<Hour>,
     limit: u32,
     metrics: Metrics,
     format: Format,
 }
 
+/// How a report is written.
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 enum Format {
     Json,
     Csv,
@@ -90,27 +104,44 @@ impl Metrics {
     }
 }
 
-/// `GET /api/v1/profiles/{id}/report`
+/// All of it in one document
+#[utoipa::path(
+    get, path = "/api/v1/profiles/{id}/report", operation_id = "getReport",
+    params(
+        ("id" = String, Path), When,
+        ("granularity" = inline(Option<Fineness>), Query, description = "hourly for `last_24_hours`, else daily"),
+        ("metrics" = Option<String>, Query, description = "Only these, with commas between: any of views, clicks, ctr, unique_visitors, series, top_link, links, locations, referrers, devices, milestones"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 10000, description = "1000 in each list without it"),
+        ("format" = inline(Option<Format>), Query, description = "json without it"),
+    ),
+    responses((status = 200, description = "The report", content(
+        (Report = "application/json"),
+        (String = "text/csv"),
+    ))),
+)]
 pub(crate) async fn report<S: EventStore + 'static>(
-    State(console): State<Arc<Console<S>>>,
+    State(console): Shared<S>,
     id: GivenId,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let asked = read(query.as_deref(), &console)?;
+    let now = (console.now)();
+    let asked = read(query.as_deref(), &console, now)?;
     let profile = profile_of(&console.store, id).await?;
     let report = gather(&console.store, profile, &asked).await?;
+    let kept = keep_for(asked.window.fresh_seconds(now));
     match asked.format {
-        Format::Json => Ok(Json(shown(&report, &asked.metrics)).into_response()),
-        Format::Csv => Ok(download(&report, &asked.metrics)),
+        Format::Json => Ok((kept, Json(shown(&report, &asked.metrics))).into_response()),
+        Format::Csv => Ok((kept, download(&report, &asked.metrics)).into_response()),
     }
 }
 
-fn read<S>(query: Option<&str>, console: &Console<S>) -> Result<Asked, Problem> {
-    let known = ["period", "from", "to", "granularity", "metrics", "limit", "format"];
+fn read<S>(query: Option<&str>, console: &Console<S>, now: Timestamp) -> Result<Asked, Problem> {
+    let known = [&WHEN[..], &["granularity", "metrics", "limit", "format"]].concat();
     let given = Parameters::read(query, &known)?;
+    let window = given.window(now)?;
     Ok(Asked {
-        period: given.period((console.now)())?,
-        granularity: given.granularity()?,
+        cuts: window.cuts(given.granularity()?)?,
+        window,
         limit: given.limit(LIST, console.limits.list_max)?,
         metrics: Metrics::read(given.get("metrics"))?,
         format: match given.get("format") {
@@ -128,43 +159,53 @@ async fn gather<S: EventStore>(
     profile: ProfileSummary,
     asked: &Asked,
 ) -> Result<Report, Problem> {
-    let (id, period) = (&profile.profile_id, asked.period);
-    let (first, end) = period.days();
-    let hours = store.hours(id, period.from, period.to).await?;
-    let visitors = store.profile_visitors(id, first, end).await?;
-    let totals = store.link_totals(id, period.from, period.to).await?;
-    let link_visitors = store.link_visitors(id, first, end).await?;
-    let audience = treehook_event::audience(&store.audience(id, first, end).await?);
+    let (id, window) = (&profile.profile_id, &asked.window);
+    let (totals, hours) = figures::totals(store, id, window.period).await?;
+    let previous = figures::previous_totals(store, id, window).await?;
+    let views_before = previous.as_ref().map_or(0, |previous| previous.totals.views);
+    let views = [totals.views, views_before];
+    let mut links = figures::links(store, id, window, views, LinkSort::ClicksDesc).await?;
+    let audience = audience::audience(store, id, window, asked.limit).await?;
     let milestones = store.milestones(id, PAGE).await?;
 
-    let analytics = treehook_event::analytics(id, period, asked.granularity, &hours, &visitors);
-    let mut links =
-        treehook_event::links(totals, link_visitors, analytics.views, LinkSort::ClicksDesc);
     let links_total = links.len();
     cut(&mut links, asked.limit);
+    let (first, last) = window.dates()?;
     Ok(Report {
-        analytics,
-        start_date: period.from.day().to_iso(),
-        end_date: Hour(period.to.0 - 1).day().to_iso(),
-        top_link: links.first().filter(|link| link.clicks > 0).cloned(),
+        analytics: Analytics {
+            span: Span::of(id, window),
+            totals,
+            previous,
+            series: series(&asked.cuts, &hours),
+        },
+        start_date: first.to_iso(),
+        end_date: last.to_iso(),
+        top_link: links.first().filter(|link| link.figures.clicks > 0).cloned(),
         links_total,
         links,
-        audience: CutAudience::of(audience, asked.limit),
-        milestones: milestones.into_iter().map(MilestoneAnswer::from).collect(),
+        audience,
+        milestones: milestones.into_iter().map(Milestone::from).collect(),
         profile: profile.into(),
     })
 }
 
 fn shown(report: &Report, metrics: &Metrics) -> Value {
     let mut document = serde_json::to_value(report).expect("a report has only text as keys");
-    if let Value::Object(members) = &mut document {
-        members.retain(|name, _| {
-            let companion = COMPANIONS.iter().find(|(companion, _)| *companion == name.as_str());
-            let metric = companion.map_or(name.as_str(), |(_, metric)| *metric);
-            !METRICS.contains(&metric) || metrics.show(metric)
-        });
+    leave_out(&mut document, metrics);
+    // What stands beside a figure goes with it.
+    if let Some(previous) = document.get_mut("previous") {
+        leave_out(previous, metrics);
     }
     document
+}
+
+fn leave_out(document: &mut Value, metrics: &Metrics) {
+    let Value::Object(members) = document else { return };
+    members.retain(|name, _| {
+        let companion = COMPANIONS.iter().find(|(companion, _)| *companion == name.as_str());
+        let metric = companion.map_or(name.as_str(), |(_, metric)| *metric);
+        !METRICS.contains(&metric) || metrics.show(metric)
+    });
 }
 
 fn download(report: &Report, metrics: &Metrics) -> Response {

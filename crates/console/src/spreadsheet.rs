@@ -2,10 +2,21 @@
 
 use std::borrow::Cow;
 
+use crate::audience::DeviceShares;
+use crate::figures::{LinkFigures, Totals};
+use crate::profiles::Milestone;
 use crate::report::{Metrics, Report};
 
 const HEADER: [&str; 9] =
     ["section", "key", "name", "url", "views", "clicks", "unique_visitors", "ctr", "pct"];
+/// What a report with the period before has in addition.
+const PREVIOUS: [&str; 5] = [
+    "previous_views",
+    "previous_clicks",
+    "previous_unique_visitors",
+    "previous_ctr",
+    "previous_pct",
+];
 
 /// One row; what a section does not have stays empty.
 #[derive(Default)]
@@ -14,6 +25,12 @@ struct Row<'a> {
     key: &'a str,
     name: &'a str,
     url: &'a str,
+    figures: Figures,
+    previous: Figures,
+}
+
+#[derive(Default)]
+struct Figures {
     views: Option<u64>,
     clicks: Option<u64>,
     unique_visitors: Option<u64>,
@@ -25,14 +42,16 @@ struct Row<'a> {
 pub(crate) fn write(report: &Report, metrics: &Metrics) -> Vec<u8> {
     let mut writer =
         csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(vec![]);
-    let mut put = |fields: [Cow<'_, str>; 9]| {
+    let mut put = |fields: &[Cow<'_, str>]| {
         writer
             .write_record(fields.iter().map(Cow::as_ref))
-            .expect("every row has the header's nine fields, and memory takes them");
+            .expect("every row has the header's fields, and memory takes them");
     };
-    put(HEADER.map(Cow::Borrowed));
+    let compared = report.analytics.previous.is_some();
+    let beside: &[&str] = if compared { &PREVIOUS } else { &[] };
+    put(&HEADER.iter().chain(beside).map(|name| Cow::Borrowed(*name)).collect::<Vec<_>>());
     for row in rows(report, metrics) {
-        put(row.fields());
+        put(&row.fields(compared));
     }
     writer.into_inner().expect("memory has nothing to flush")
 }
@@ -43,8 +62,11 @@ fn rows<'a>(report: &'a Report, metrics: &Metrics) -> Vec<Row<'a>> {
         rows.extend(report.analytics.series.iter().map(|point| Row {
             section: "series",
             key: &point.at,
-            views: Some(point.views),
-            clicks: Some(point.clicks),
+            figures: Figures {
+                views: Some(point.views),
+                clicks: Some(point.clicks),
+                ..Figures::default()
+            },
             ..Row::default()
         }));
     }
@@ -54,10 +76,8 @@ fn rows<'a>(report: &'a Report, metrics: &Metrics) -> Vec<Row<'a>> {
             key: &link.link_id,
             name: link.title.as_deref().unwrap_or_default(),
             url: link.url.as_deref().unwrap_or_default(),
-            clicks: Some(link.clicks),
-            unique_visitors: Some(link.unique_visitors),
-            ctr: link.ctr,
-            ..Row::default()
+            figures: Figures::of_link(&link.figures),
+            previous: link.previous.as_ref().map(Figures::of_link).unwrap_or_default(),
         }));
     }
     rows.extend(audience(report, metrics));
@@ -68,83 +88,121 @@ fn rows<'a>(report: &'a Report, metrics: &Metrics) -> Vec<Row<'a>> {
 }
 
 fn summary<'a>(report: &'a Report, metrics: &Metrics) -> Row<'a> {
-    let totals = &report.analytics;
+    let previous = report.analytics.previous.as_ref();
     Row {
         section: "summary",
-        key: &totals.profile_id,
-        views: metrics.show("views").then_some(totals.views),
-        clicks: metrics.show("clicks").then_some(totals.clicks),
-        unique_visitors: metrics.show("unique_visitors").then_some(totals.unique_visitors),
-        ctr: totals.ctr.filter(|_| metrics.show("ctr")),
+        key: &report.analytics.span.profile_id,
+        figures: Figures::of_totals(&report.analytics.totals, metrics),
+        previous: previous
+            .map(|previous| Figures::of_totals(&previous.totals, metrics))
+            .unwrap_or_default(),
         ..Row::default()
     }
 }
 
 fn audience<'a>(report: &'a Report, metrics: &Metrics) -> Vec<Row<'a>> {
-    let share = |section, key: &'a str, clicks, pct| Row {
+    let share = |section, key: &'a str, figures, previous| Row {
         section,
         key,
-        clicks,
-        pct: Some(pct),
+        figures,
+        previous,
         ..Row::default()
     };
-    let (audience, mut rows) = (&report.audience.audience, Vec::new());
+    let counted =
+        |clicks: Option<u64>, pct: Option<f64>| Figures { clicks, pct, ..Figures::default() };
+    let (audience, mut rows) = (&report.audience, Vec::new());
     if metrics.show("locations") {
-        let locations = audience.locations.iter();
-        rows.extend(locations.map(|at| share("country", &at.country, Some(at.clicks), at.pct)));
+        rows.extend(audience.locations.iter().map(|at| {
+            let figures = counted(Some(at.clicks), Some(at.pct));
+            share("country", &at.country, figures, counted(at.previous_clicks, None))
+        }));
     }
     if metrics.show("referrers") {
-        let referrers = audience.referrers.iter();
-        rows.extend(
-            referrers.map(|from| share("referrer", &from.source, Some(from.visits), from.pct)),
-        );
+        rows.extend(audience.referrers.iter().map(|from| {
+            let figures = counted(Some(from.visits), Some(from.pct));
+            share("referrer", &from.source, figures, counted(from.previous_visits, None))
+        }));
     }
     if metrics.show("devices") {
-        let devices = audience.devices;
-        rows.extend(
-            [
-                ("mobile", devices.mobile),
-                ("desktop", devices.desktop),
-                ("tablet", devices.tablet),
-                ("unknown", devices.unknown),
-            ]
-            .map(|(name, pct)| share("device", name, None, pct)),
-        );
+        let before = audience.devices.previous.as_ref().map(named);
+        for (index, (name, pct)) in named(&audience.devices.shares).into_iter().enumerate() {
+            let previous = before.map(|before| before[index].1);
+            rows.push(share("device", name, counted(None, Some(pct)), counted(None, previous)));
+        }
     }
     rows
 }
 
+fn named(devices: &DeviceShares) -> [(&'static str, f64); 4] {
+    [
+        ("mobile", devices.mobile),
+        ("desktop", devices.desktop),
+        ("tablet", devices.tablet),
+        ("unknown", devices.unknown),
+    ]
+}
+
 /// A milestone: when, of what, and the number under the metric that it is about.
-fn milestone(reached: &crate::answers::MilestoneAnswer) -> Row<'_> {
+fn milestone(reached: &Milestone) -> Row<'_> {
     let value = reached.value.or(reached.threshold).and_then(|value| u64::try_from(value).ok());
     let metric = reached.metric.as_deref().unwrap_or_default();
     Row {
         section: "milestone",
         key: &reached.at,
         name: reached.link_id.as_deref().unwrap_or_default(),
-        views: value.filter(|_| metric == "views"),
-        clicks: value.filter(|_| metric == "clicks"),
+        figures: Figures {
+            views: value.filter(|_| metric == "views"),
+            clicks: value.filter(|_| metric == "clicks"),
+            ..Figures::default()
+        },
         ..Row::default()
     }
 }
 
-impl<'a> Row<'a> {
-    fn fields(self) -> [Cow<'a, str>; 9] {
+impl Figures {
+    fn of_totals(totals: &Totals, metrics: &Metrics) -> Self {
+        Self {
+            views: metrics.show("views").then_some(totals.views),
+            clicks: metrics.show("clicks").then_some(totals.clicks),
+            unique_visitors: metrics.show("unique_visitors").then_some(totals.unique_visitors),
+            ctr: totals.ctr.filter(|_| metrics.show("ctr")),
+            pct: None,
+        }
+    }
+
+    fn of_link(link: &LinkFigures) -> Self {
+        Self {
+            clicks: Some(link.clicks),
+            unique_visitors: Some(link.unique_visitors),
+            ctr: link.ctr,
+            ..Self::default()
+        }
+    }
+
+    fn fields(&self) -> [Cow<'static, str>; 5] {
         let whole =
             |number: Option<u64>| Cow::Owned(number.map_or(String::new(), |n| n.to_string()));
         let ratio =
             |number: Option<f64>| Cow::Owned(number.map_or(String::new(), |n| n.to_string()));
         [
-            Cow::Borrowed(self.section),
-            inert(self.key),
-            inert(self.name),
-            inert(self.url),
             whole(self.views),
             whole(self.clicks),
             whole(self.unique_visitors),
             ratio(self.ctr),
             ratio(self.pct),
         ]
+    }
+}
+
+impl<'a> Row<'a> {
+    fn fields(&self, compared: bool) -> Vec<Cow<'a, str>> {
+        let text =
+            [Cow::Borrowed(self.section), inert(self.key), inert(self.name), inert(self.url)];
+        let mut fields: Vec<Cow<'a, str>> = text.into_iter().chain(self.figures.fields()).collect();
+        if compared {
+            fields.extend(self.previous.fields());
+        }
+        fields
     }
 }
 

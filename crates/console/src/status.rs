@@ -1,10 +1,11 @@
 //! How the pipeline is doing, as `/api/v1/status` tells it; whoever wires the process fills it in.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The pipeline at this moment. What a process cannot know, or cannot ask right now, is `None`
 /// (null), never a zero that would look like an answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct PipelineStatus {
     /// Events that this process has accepted since it started; `None` without a receiver in it.
     pub accepted: Option<u64>,
@@ -27,7 +28,7 @@ pub struct PipelineStatus {
 }
 
 /// What the outbox holds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct OutboxDepth {
     /// Events in it.
     pub events: u64,
@@ -38,7 +39,7 @@ pub struct OutboxDepth {
 }
 
 /// What waits in the queue, in the unit that the queue counts: `{"events": 3}` or `{"messages": 2}`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum QueueDepth {
     /// Single events.
@@ -48,7 +49,7 @@ pub enum QueueDepth {
 }
 
 /// The broker's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BrokerState {
     /// It takes messages.
@@ -62,7 +63,7 @@ pub enum BrokerState {
 }
 
 /// The database's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DatabaseState {
     /// It answers.

@@ -42,8 +42,11 @@ async fn analytics_have_totals_and_a_series_without_gaps() {
     assert_eq!(
         month,
         json!({
-            "profile_id": "p1", "start": "2026-10-26T00:00:00Z", "end": "2026-11-25T00:00:00Z",
-            "views": 10, "clicks": 4, "ctr": 0.4, "unique_visitors": 7, "series": null,
+            "profile_id": "p1", "tz": "UTC",
+            "start": "2026-10-26T00:00:00Z", "end": "2026-11-25T00:00:00Z",
+            "views": 10, "clicks": 4, "ctr": 0.4, "unique_visitors": 7,
+            "unique_visitors_from": "2026-10-26T00:00:00Z",
+            "unique_visitors_to": "2026-11-25T00:00:00Z", "series": null,
         })
     );
 }
@@ -69,8 +72,11 @@ async fn links_are_ranked_and_cut_at_the_limit() {
     assert_eq!(
         links,
         json!({
-            "profile_id": "p1", "start": "2026-10-26T00:00:00Z", "end": "2026-11-25T00:00:00Z",
-            "links_total": 2,
+            "profile_id": "p1", "tz": "UTC",
+            "start": "2026-10-26T00:00:00Z", "end": "2026-11-25T00:00:00Z",
+            "unique_visitors_from": "2026-10-26T00:00:00Z",
+            "unique_visitors_to": "2026-11-25T00:00:00Z",
+            "links_total": 2, "next": null,
             "links": [
                 {"link_id": "l1", "title": "Shop", "url": "https://example.com/l1",
                  "type": "classic", "deleted": false, "clicks": 3, "unique_visitors": 2, "ctr": 0.3},
@@ -83,6 +89,10 @@ async fn links_are_ranked_and_cut_at_the_limit() {
     assert_eq!(least["links"].as_array().unwrap().len(), 1);
     assert_eq!(least["links"][0]["link_id"], "l2");
     assert_eq!(least["links_total"], 2);
+    assert_eq!(least["next"], "l2");
+    let rest = answer("/api/v1/profiles/p1/links?sort=clicks_asc&limit=1&after=l2").await;
+    assert_eq!(rest["links"][0]["link_id"], "l1");
+    assert_eq!(rest["next"], Value::Null);
 }
 
 #[tokio::test]
@@ -91,7 +101,9 @@ async fn an_audience_is_told_in_per_cent_of_all_clicks() {
     assert_eq!(
         audience,
         json!({
-            "profile_id": "p1", "start": "2026-10-26T00:00:00Z", "end": "2026-11-25T00:00:00Z",
+            "profile_id": "p1", "tz": "UTC",
+            "start": "2026-10-26T00:00:00Z", "end": "2026-11-25T00:00:00Z",
+            "days_from": "2026-10-26T00:00:00Z", "days_to": "2026-11-25T00:00:00Z",
             "locations_total": 2, "locations": [{"country": "DE", "clicks": 3, "pct": 75.0}],
             "referrers_total": 1,
             "referrers": [{"source": "direct", "visits": 4, "pct": 100.0}],
@@ -128,6 +140,8 @@ async fn a_report_is_all_of_it_in_one_document() {
         [
             "clicks",
             "ctr",
+            "days_from",
+            "days_to",
             "devices",
             "end",
             "end_date",
@@ -144,7 +158,10 @@ async fn a_report_is_all_of_it_in_one_document() {
             "start",
             "start_date",
             "top_link",
+            "tz",
             "unique_visitors",
+            "unique_visitors_from",
+            "unique_visitors_to",
             "views",
         ]
     );
@@ -159,6 +176,8 @@ async fn a_report_is_all_of_it_in_one_document() {
         names,
         [
             "clicks",
+            "days_from",
+            "days_to",
             "end",
             "end_date",
             "profile",
@@ -167,6 +186,7 @@ async fn a_report_is_all_of_it_in_one_document() {
             "referrers_total",
             "start",
             "start_date",
+            "tz",
         ]
     );
 }

@@ -80,7 +80,11 @@ async fn a_browser_signs_in_reads_and_signs_out() {
     let profiles = with_header(&router, "/api/v1/profiles", "cookie", pair).await;
     assert_eq!(profiles.status, StatusCode::OK);
 
-    let request = Request::post("/sign-out").header("cookie", pair).body(Body::empty()).unwrap();
+    let request = Request::post("/sign-out")
+        .header("cookie", pair)
+        .header("sec-fetch-site", "same-origin")
+        .body(Body::empty())
+        .unwrap();
     let gone = send(&router, request).await;
     assert_eq!(gone.status, StatusCode::SEE_OTHER);
     assert!(gone.header("set-cookie").starts_with("treehook_session=; "));

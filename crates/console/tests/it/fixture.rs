@@ -1,12 +1,12 @@
-//! A store of canned rows: the read queries answer with them, whatever writes is refused.
+//! A store of canned rows: the read queries answer with them, and of what writes only dead letters go.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use treehook_event::{
-    AudienceCount, Day, DeadFilter, DeadLetter, Difference, Event, EventStore, Failure, Hour,
-    HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId, ProfileSummary,
-    Recorded, Sketch, Tally, Timestamp,
+    AudienceCount, Day, DeadFilter, DeadLetter, Difference, Erased, Event, EventStore, Failure,
+    HistoryRow, Hour, HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId,
+    ProfileSummary, Recorded, Sketch, Subjects, Tally, Timestamp, VisitorId,
 };
 
 /// The rows, the same for every profile.
@@ -19,6 +19,10 @@ pub(crate) struct Fixture {
     pub(crate) link_visitors: Vec<(LinkId, Sketch)>,
     pub(crate) audience: Vec<AudienceCount>,
     pub(crate) milestones: Vec<MilestoneRow>,
+    /// Latest first.
+    pub(crate) history: Vec<HistoryRow>,
+    /// In order of key; shared with whoever redrives them.
+    pub(crate) dead: Arc<Mutex<Vec<DeadLetter>>>,
     /// What every query answers instead of rows.
     pub(crate) failure: Option<Failure>,
     /// Never answer at all.
@@ -38,6 +42,23 @@ impl Fixture {
             None => Ok(rows()),
         }
     }
+}
+
+/// Removes these dead letters; how many were there.
+pub(crate) fn remove(dead: &Mutex<Vec<DeadLetter>>, letters: &[(Key, u32)]) -> u64 {
+    let mut dead = dead.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = dead.len();
+    dead.retain(|letter| !letters.contains(&(letter.key(), letter.attempts)));
+    u64::try_from(before - dead.len()).unwrap_or(u64::MAX)
+}
+
+fn matches(letter: &DeadLetter, filter: &DeadFilter) -> bool {
+    let head = letter.reason.split(':').next().unwrap_or_default();
+    filter.reason.as_ref().is_none_or(|reason| *reason == letter.reason || reason == head)
+        && filter.source.as_deref().is_none_or(|source| source == letter.source.as_str())
+        && filter.event_type.as_deref().is_none_or(|kind| kind == letter.event_type.as_str())
+        && filter.after.is_none_or(|after| letter.key() > after)
+        && (filter.ids.is_empty() || filter.ids.contains(&letter.key()))
 }
 
 fn read_only<T>() -> Result<T, Failure> {
@@ -61,12 +82,17 @@ impl EventStore for Fixture {
         read_only()
     }
 
-    async fn dead_letters(&self, _: &DeadFilter) -> Result<Vec<DeadLetter>, Failure> {
-        self.answer(Vec::new).await
+    async fn dead_letters(&self, filter: &DeadFilter) -> Result<Vec<DeadLetter>, Failure> {
+        let found = || {
+            let dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
+            let matching = dead.iter().filter(|letter| matches(letter, filter));
+            matching.take(filter.limit as usize).cloned().collect()
+        };
+        self.answer(found).await
     }
 
-    async fn remove_dead_letters(&self, _: &[(Key, u32)]) -> Result<u64, Failure> {
-        read_only()
+    async fn remove_dead_letters(&self, letters: &[(Key, u32)]) -> Result<u64, Failure> {
+        self.answer(|| remove(&self.dead, letters)).await
     }
 
     async fn tally(&self) -> Result<Tally, Failure> {
@@ -125,6 +151,27 @@ impl EventStore for Fixture {
     }
 
     async fn verify(&self, _: bool) -> Result<Vec<Difference>, Failure> {
+        read_only()
+    }
+}
+
+impl Subjects for Fixture {
+    async fn history(
+        &self,
+        _: &ProfileId,
+        after: Option<(Timestamp, Key)>,
+        limit: u32,
+    ) -> Result<Vec<HistoryRow>, Failure> {
+        let beyond = |row: &&HistoryRow| after.is_none_or(|after| (row.at, row.key) < after);
+        let rows = self.history.iter().filter(beyond).take(limit as usize);
+        self.answer(|| rows.cloned().collect()).await
+    }
+
+    async fn erase_visitor(&self, _: VisitorId) -> Result<Erased, Failure> {
+        read_only()
+    }
+
+    async fn erase_profile(&self, _: &ProfileId) -> Result<Erased, Failure> {
         read_only()
     }
 }

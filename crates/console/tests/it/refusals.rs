@@ -27,6 +27,16 @@ async fn a_wrong_parameter_is_named() {
         ("profiles/p1/analytics?from=1970-01-01&to=2026-01-01", "to"),
         ("profiles/p1/analytics?to=2026-01-01", "from"),
         ("profiles/p1/analytics?granularity=weekly", "granularity"),
+        ("profiles/p1/analytics?tz=Berlin", "tz"),
+        ("profiles/p1/analytics?tz=Asia/Kathmandu", "tz"),
+        ("profiles/p1/analytics?compare=next", "compare"),
+        ("profiles/p1/links?after=nobody", "after"),
+        ("profiles/p1/history?after=1.2", "after"),
+        ("profiles/p1/trend", "link"),
+        ("profiles/p1/trend?link=l1&country=DE", "country"),
+        ("profiles/p1/trend?country=DE&granularity=hourly", "granularity"),
+        ("profiles/p1/trend?link=l1&from=2026-01-01&to=2026-06-01", "period"),
+        ("dead-letters?after=1", "after"),
         ("profiles/p1/links?sort=best", "sort"),
         ("profiles/p1/links?limit=10001", "limit"),
         ("profiles/p1/links?granularity=daily", "granularity"),
@@ -63,7 +73,7 @@ async fn a_profile_that_nobody_named_is_not_found() {
     let router = open();
     let long = "p".repeat(300);
     for id in ["nobody", "%FF", "a%00b", &long] {
-        for kind in ["analytics", "links", "audience", "milestones", "report"] {
+        for kind in ["analytics", "links", "audience", "milestones", "history", "report"] {
             let answer = get(&router, &format!("/api/v1/profiles/{id}/{kind}")).await;
             assert_eq!(answer.status, StatusCode::NOT_FOUND, "{id} {kind}");
             assert_eq!(answer.json()["code"], "profile_not_found", "{id} {kind}");

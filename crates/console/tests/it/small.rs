@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "setup of tests: what fails here fails the test")]
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -10,16 +11,16 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use serde_json::Value;
 use tower::ServiceExt as _;
 use treehook_console::{
-    Access, BrokerState, Console, DatabaseState, Limits, OutboxDepth, PipelineStatus, QueueDepth,
-    Token, router,
+    Access, Actions, BrokerState, Console, DatabaseState, Limits, OutboxDepth, PipelineStatus,
+    QueueDepth, Token, router,
 };
 use treehook_event::{
-    AudienceCount, Dimension, HourCount, Identity, Key, LinkId, LinkState, LinkTotal, Milestone,
-    MilestoneRow, ProfileId, ProfileState, ProfileSummary, Sketch, SourceName, Stamp, Stamped,
-    Timestamp, VisitorId,
+    AudienceCount, DeadLetter, Dimension, EventType, HistoryRow, HourCount, Identity, Key, LinkId,
+    LinkState, LinkTotal, Milestone, MilestoneRow, ProfileId, ProfileState, ProfileSummary, Sketch,
+    SourceName, Stamp, Stamped, Timestamp, VisitorId,
 };
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, remove};
 
 /// Tuesday, 24 November 2026, 10:30 UTC.
 pub(crate) fn now() -> Timestamp {
@@ -89,8 +90,61 @@ pub(crate) fn small() -> Fixture {
             count(Dimension::Device, "mobile", 4),
         ],
         milestones: vec![MilestoneRow { key, milestone, at: now() }],
+        history: history(),
+        dead: Arc::new(Mutex::new(dead())),
         ..Fixture::default()
     }
+}
+
+/// A link is made, changed and gone, and the profile says something, a minute apart.
+fn history() -> Vec<HistoryRow> {
+    let bodies = [
+        ("profile.updated", r#"{"profile":{"profile_id":"p1","bio":"Hello"}}"#),
+        (
+            "link.deleted",
+            r#"{"link":{"change":"deleted","profile_id":"p1","link_id":"l1","fields":{}}}"#,
+        ),
+        (
+            "link.updated",
+            r#"{"link":{"change":"updated","profile_id":"p1","link_id":"l1","fields":{"title":"B","url":null}}}"#,
+        ),
+        ("link.created", "not readable"),
+    ];
+    let rows = bodies.into_iter().zip(0..).map(|((event_type, detail), minutes)| {
+        let (source, identity) =
+            (SourceName::trusted("linktree"), Identity::given(&format!("h{minutes}")));
+        HistoryRow {
+            at: now().plus_millis(-60_000 * minutes),
+            key: Key::of(&source, &identity),
+            source,
+            identity,
+            event_type: EventType::trusted(event_type),
+            link_id: event_type.starts_with("link").then(|| LinkId::trusted("l1")),
+            detail: detail.to_owned(),
+        }
+    });
+    rows.collect()
+}
+
+/// Three that wait for a decision, in order of key.
+fn dead() -> Vec<DeadLetter> {
+    let reasons = ["missing_field:link_id", "missing_field:profile_id", "expired"];
+    let mut letters: Vec<DeadLetter> = reasons
+        .into_iter()
+        .map(|reason| DeadLetter {
+            source: SourceName::trusted(if reason == "expired" { "dub" } else { "linktree" }),
+            identity: Identity::given(reason),
+            event_type: EventType::trusted("link.clicked"),
+            reason: reason.to_owned(),
+            occurred_at: now(),
+            first_at: now(),
+            last_at: now(),
+            attempts: 1,
+            event: if reason == "expired" { "{broken" } else { r#"{"id":"x"}"# }.to_owned(),
+        })
+        .collect();
+    letters.sort_by_key(DeadLetter::key);
+    letters
 }
 
 /// What the pipeline says in these tests.
@@ -119,7 +173,17 @@ pub(crate) fn limits() -> Limits {
 }
 
 pub(crate) fn console(store: Fixture, access: Access, limits: Limits) -> Router {
-    router(Console::new(store, access, limits, now, || async { status() }))
+    let dead = store.dead.clone();
+    let actions = Actions::redriving(move |letters: Vec<DeadLetter>| {
+        let read: Vec<_> = letters.iter().map(|letter| (letter.key(), letter.attempts)).collect();
+        let removed = usize::try_from(remove(&dead, &read)).unwrap();
+        async move { Ok(removed) }
+    });
+    acting(store, access, limits, actions)
+}
+
+pub(crate) fn acting(store: Fixture, access: Access, limits: Limits, actions: Actions) -> Router {
+    router(Console::new(store, access, limits, actions, now, || async { status() }))
 }
 
 pub(crate) fn open() -> Router {
