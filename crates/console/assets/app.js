@@ -145,6 +145,7 @@ function options(select, choices, chosen, note) {
   select.dataset.shown = key;
   select.replaceChildren(...choices.map((option) => make("option", option)), ...(note ? [make("option", { disabled: "", text: note })] : []));
   select.disabled = choices.length === 0;
+  if (select.disabled) select.append(make("option", { text: "None yet" }));
   if (chosen) select.value = chosen;
 }
 

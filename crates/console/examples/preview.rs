@@ -210,15 +210,20 @@ fn dead() -> Vec<DeadLetter> {
     letters
 }
 
-fn status(dead: usize) -> PipelineStatus {
+fn status(dead: usize, is_empty: bool) -> PipelineStatus {
+    let events = |count| Some(if is_empty { 0 } else { count });
     PipelineStatus {
-        accepted: Some(48_211),
-        applied: Some(48_190),
-        duplicates: Some(512),
+        accepted: events(48_211),
+        applied: events(48_190),
+        duplicates: events(512),
         dead: Some(dead as u64),
-        outbox: Some(OutboxDepth { events: 21, bytes: 15_320, oldest_seconds: Some(4.2) }),
-        queue: Some(QueueDepth::Messages(2)),
-        lag_seconds: Some(0.41),
+        outbox: Some(if is_empty {
+            OutboxDepth { events: 0, bytes: 0, oldest_seconds: None }
+        } else {
+            OutboxDepth { events: 21, bytes: 15_320, oldest_seconds: Some(4.2) }
+        }),
+        queue: events(2).map(QueueDepth::Messages),
+        lag_seconds: Some(if is_empty { 0.0 } else { 0.41 }),
         broker: BrokerState::Up,
         database: DatabaseState::Up,
     }
@@ -269,7 +274,7 @@ async fn main() -> std::io::Result<()> {
     });
     let ask = move || {
         let dead = counted.lock().map_or(0, |dead| dead.len());
-        async move { status(dead) }
+        async move { status(dead, is_empty) }
     };
     let console = Console::new(store, access, Limits::default(), actions, now, ask);
     axum::serve(listener, router(console)).await

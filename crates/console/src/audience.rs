@@ -13,10 +13,10 @@ use crate::window::{Bounds, Window, day_bounds};
 pub(crate) struct Audience {
     /// First moment of the first UTC day that this counts: all those that the period touches.
     #[schema(format = "date-time")]
-    days_from: String,
+    pub(crate) days_from: String,
     /// End of the last one, exclusive.
     #[schema(format = "date-time")]
-    days_to: String,
+    pub(crate) days_to: String,
     /// Countries there are, those that `limit` cut off included.
     pub(crate) locations_total: usize,
     /// By country, most clicks first.

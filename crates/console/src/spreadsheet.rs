@@ -58,6 +58,7 @@ pub(crate) fn write(report: &Report, metrics: &Metrics) -> Vec<u8> {
 
 fn rows<'a>(report: &'a Report, metrics: &Metrics) -> Vec<Row<'a>> {
     let mut rows = vec![summary(report, metrics)];
+    rows.extend(days(report));
     if metrics.show("series") {
         rows.extend(report.analytics.series.iter().map(|point| Row {
             section: "series",
@@ -98,6 +99,19 @@ fn summary<'a>(report: &'a Report, metrics: &Metrics) -> Row<'a> {
             .unwrap_or_default(),
         ..Row::default()
     }
+}
+
+/// Which whole UTC days visitors and the audience are counted over, where they are not the period:
+/// the first moment as key, the end as name.
+fn days(report: &Report) -> Option<Row<'_>> {
+    let (bounds, audience) = (&report.analytics.span.bounds, &report.audience);
+    let (from, to) = (audience.days_from.as_str(), audience.days_to.as_str());
+    (bounds.start != from || bounds.end != to).then(|| Row {
+        section: "days",
+        key: from,
+        name: to,
+        ..Row::default()
+    })
 }
 
 fn audience<'a>(report: &'a Report, metrics: &Metrics) -> Vec<Row<'a>> {

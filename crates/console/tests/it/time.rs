@@ -49,6 +49,8 @@ async fn what_is_kept_by_utc_day_says_which_days_it_counts() {
         assert_eq!(part[from], "2026-11-24T00:00:00Z", "{path}");
         assert_eq!(part[to], "2026-11-25T00:00:00Z", "{path}");
     }
+    let sheet = get(&open(), &format!("/api/v1/profiles/p1/report?{moments}&format=csv")).await;
+    assert!(sheet.text.contains("\r\ndays,2026-11-24T00:00:00Z,2026-11-25T00:00:00Z,"));
     let berlin = answer("report?period=last_7_days&tz=Europe/Berlin").await;
     assert_eq!(berlin["unique_visitors_from"], "2026-11-17T00:00:00Z");
     assert_eq!(berlin["days_to"], "2026-11-25T00:00:00Z");
