@@ -6,7 +6,7 @@ SHELL := bash
 # Builds go where cargo puts them.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo dev test check dist
+.PHONY: help demo dev bench test check chaos soak dist
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -26,6 +26,10 @@ test: ## Run every test, against a RabbitMQ and a Postgres of its own, and check
 	deploy/check.sh
 	tests/servers/with.sh cargo test --workspace --locked --quiet
 
+bench: ## Measure each answer of the read API over EVENTS archived events (default 1000000), in both modes
+	tests/servers/with.sh bash -c 'TREEHOOK_BENCH_DATABASE_URL="$$TREEHOOK_TEST_DATABASE_URL" \
+		cargo bench --locked --quiet -p treehook --bench api'
+
 check: ## Run formatter, linter and dependency rules, without running any code
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
@@ -33,6 +37,19 @@ check: ## Run formatter, linter and dependency rules, without running any code
 		else echo 'cargo-deny is not installed, dependency rules are unchecked: cargo install --locked cargo-deny' >&2; fi
 	@if command -v cargo-machete >/dev/null; then cargo machete; \
 		else echo 'cargo-machete is not installed, unused dependencies are unchecked: cargo install --locked cargo-machete' >&2; fi
+
+# The servers that other tests share are not started: a storm has its own. The names are never connected to.
+storm = TREEHOOK_TEST_AMQP_URL=none TREEHOOK_TEST_DATABASE_URL=none \
+	TREEHOOK_CHAOS_SEED="$(1)" TREEHOOK_CHAOS_MINUTES="$(2)" \
+	tests/servers/with.sh cargo test --locked --quiet -p treehook --test chaos asked_for -- --nocapture
+
+SEED ?= 1
+MINUTES ?= 5
+chaos: ## Kill, cut and stall everything under traffic, then prove every count: SEED=1 MINUTES=5
+	$(call storm,$(SEED),$(MINUTES))
+
+soak: ## The same for an hour, with a seed that is printed
+	$(call storm,$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '),60)
 
 dist: ## Build the release tarball into dist/
 	cargo build --release --locked -p treehook

@@ -13,9 +13,8 @@ use crate::problem::Problem;
 use crate::profiles::{GivenId, Shared, profile_of};
 use crate::window::{Window, second};
 
-/// Most points of a trend: each is a query of its own, and ninety days and a bit are what people
-/// look at.
-const POINTS_MAX: usize = 93;
+/// Most points of a trend: a year of days, or a month and a half of hours.
+const POINTS_MAX: usize = 1100;
 
 /// What a trend can be of.
 const SLICES: [&str; 4] = ["link", "country", "referrer", "device"];
@@ -79,13 +78,21 @@ pub(crate) async fn trend<S: EventStore + 'static>(
     let points = points(&asked, &slice, &window)?;
     let profile = profile_of(&console.store, id).await?.profile_id;
 
-    let mut series = Vec::with_capacity(points.len());
-    for point in points {
-        let clicks = clicks(&console, &profile, &slice, point).await?;
-        series.push(ClickPoint { at: second(point.from), clicks });
-    }
+    let mut counted =
+        clicks(&console, &profile, &slice, window.period).await?.into_iter().peekable();
+    let series = points.iter().map(|point| {
+        let mut clicks = 0;
+        while let Some((_, more)) = counted.next_if(|(hour, _)| *hour < point.to) {
+            clicks += more;
+        }
+        ClickPoint { at: second(point.from), clicks }
+    });
+    let series: Vec<ClickPoint> = series.collect();
     let previous_clicks = match window.previous {
-        Some(period) => Some(clicks(&console, &profile, &slice, period).await?),
+        Some(period) => {
+            let counted = clicks(&console, &profile, &slice, period).await?;
+            Some(counted.iter().map(|(_, clicks)| clicks).sum())
+        }
         None => None,
     };
     let body = Trend {
@@ -151,23 +158,22 @@ fn points(asked: &Parameters, slice: &Slice, window: &Window) -> Result<Vec<Peri
     Ok(points)
 }
 
+/// Clicks by the hour, or by the day's first hour, in order.
 async fn clicks<S: EventStore>(
     console: &Console<S>,
     profile: &ProfileId,
     slice: &Slice,
     period: Period,
-) -> Result<u64, Problem> {
+) -> Result<Vec<(Hour, u64)>, Problem> {
     match slice {
         Slice::Link(link) => {
-            let totals = console.store.link_totals(profile, period.from, period.to).await?;
-            Ok(totals.iter().find(|total| total.link_id == *link).map_or(0, |total| total.clicks))
+            Ok(console.store.link_hours(profile, link, period.from, period.to).await?)
         }
         Slice::Audience(dimension, value) => {
             let (first, end) = period.days();
-            let counts = console.store.audience(profile, first, end).await?;
-            let mut of_slice =
-                counts.iter().filter(|row| row.dimension == *dimension && row.value == *value);
-            Ok(of_slice.next().map_or(0, |row| row.clicks))
+            let days =
+                console.store.audience_days(profile, (*dimension, value), first, end).await?;
+            Ok(days.into_iter().map(|(day, clicks)| (day.first_hour(), clicks)).collect())
         }
     }
 }

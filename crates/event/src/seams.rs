@@ -11,6 +11,7 @@ use crate::moment::{Day, Hour, Timestamp};
 use crate::names::{EventType, Identity, LinkId, ProfileId, SourceName};
 use crate::privacy::VisitorId;
 use crate::report::{AudienceCount, HourCount, LinkTotal, MilestoneRow, ProfileSummary};
+use crate::rollup::Dimension;
 use crate::sketch::Sketch;
 
 /// Where a publisher put events. Either is durable.
@@ -251,6 +252,25 @@ pub trait EventStore: Send + Sync {
         from: Hour,
         to: Hour,
     ) -> impl Future<Output = Result<Vec<LinkTotal>, Failure>> + Send;
+
+    /// One link's clicks by hour in `from..to`, in order; hours without any are left out.
+    fn link_hours(
+        &self,
+        profile: &ProfileId,
+        link: &LinkId,
+        from: Hour,
+        to: Hour,
+    ) -> impl Future<Output = Result<Vec<(Hour, u64)>, Failure>> + Send;
+
+    /// Clicks of one value of a dimension by day in `from..to`, in order; days without any are left
+    /// out.
+    fn audience_days(
+        &self,
+        profile: &ProfileId,
+        slice: (Dimension, &str),
+        from: Day,
+        to: Day,
+    ) -> impl Future<Output = Result<Vec<(Day, u64)>, Failure>> + Send;
 
     /// The profile's visitors over the days `from..to`.
     fn profile_visitors(

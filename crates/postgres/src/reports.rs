@@ -9,7 +9,7 @@ use treehook_event::{
 };
 
 use crate::classify::Unreadable;
-use crate::columns::{count, date, hour_start, timestamp};
+use crate::columns::{count, date, day, hour_start, timestamp};
 
 /// Profiles in order of id.
 pub(crate) async fn profiles(
@@ -104,6 +104,49 @@ pub(crate) async fn link_totals(
             Ok(LinkTotal { link_id: LinkId::trusted(&link), clicks: count(clicks), state })
         })
         .collect()
+}
+
+/// One link's clicks by hour.
+pub(crate) async fn link_hours(
+    connection: &mut PgConnection,
+    profile: &ProfileId,
+    link: &LinkId,
+    from: Hour,
+    to: Hour,
+) -> sqlx::Result<Vec<(Hour, u64)>> {
+    let rows: Vec<(OffsetDateTime, i64)> = sqlx::query_as(
+        "select hour, clicks from link_hours
+         where profile_id = $1 and link_id = $2 and hour >= $3 and hour < $4 order by hour",
+    )
+    .bind(profile.as_str())
+    .bind(link.as_str())
+    .bind(hour_start(from))
+    .bind(hour_start(to))
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|(hour, clicks)| (timestamp(hour).hour(), count(clicks))).collect())
+}
+
+/// One value's clicks by day.
+pub(crate) async fn audience_days(
+    connection: &mut PgConnection,
+    profile: &ProfileId,
+    (dimension, value): (Dimension, &str),
+    from: Day,
+    to: Day,
+) -> sqlx::Result<Vec<(Day, u64)>> {
+    let rows: Vec<(time::Date, i64)> = sqlx::query_as(
+        "select day, clicks from audience where profile_id = $1 and dimension = $2
+         and value = $3 and day >= $4 and day < $5 order by day",
+    )
+    .bind(profile.as_str())
+    .bind(dimension.as_str())
+    .bind(value)
+    .bind(date(from))
+    .bind(date(to))
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|(date, clicks)| (day(date), count(clicks))).collect())
 }
 
 /// A profile's visitors over days.

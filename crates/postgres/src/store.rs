@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use treehook_event::{
-    AudienceCount, Day, DeadFilter, DeadLetter, Difference, Event, EventStore, Failure, Hour,
-    HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId, ProfileSummary,
+    AudienceCount, Day, DeadFilter, DeadLetter, Difference, Dimension, Event, EventStore, Failure,
+    Hour, HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId, ProfileSummary,
     Recorded, Sketch, Tally, Timestamp,
 };
 
@@ -120,6 +120,30 @@ impl EventStore for Store {
         bounded!(self, QUERY_MAX, |connection| reports::link_visitors(
             connection, profile, from, to
         ))
+    }
+
+    async fn link_hours(
+        &self,
+        profile: &ProfileId,
+        link: &LinkId,
+        from: Hour,
+        to: Hour,
+    ) -> Result<Vec<(Hour, u64)>, Failure> {
+        bounded!(self, QUERY_MAX, |connection| {
+            reports::link_hours(connection, profile, link, from, to)
+        })
+    }
+
+    async fn audience_days(
+        &self,
+        profile: &ProfileId,
+        slice: (Dimension, &str),
+        from: Day,
+        to: Day,
+    ) -> Result<Vec<(Day, u64)>, Failure> {
+        bounded!(self, QUERY_MAX, |connection| {
+            reports::audience_days(connection, profile, slice, from, to)
+        })
     }
 
     async fn audience(

@@ -11,7 +11,7 @@ use treehook_event::{
 use crate::classify::{damaged, failure};
 use crate::database::Database;
 use crate::merged::Merged as _;
-use crate::rows::{count, hour, key, link_id, profile_id, read, timestamp};
+use crate::rows::{count, day, hour, key, link_id, profile_id, read, timestamp};
 use crate::states::state;
 
 /// What the pipeline has done.
@@ -117,6 +117,51 @@ pub(crate) async fn link_totals(
         Ok(LinkTotal { link_id: link_id(row)?, clicks: count(row, "clicks")?, state })
     };
     rows.iter().map(total).collect()
+}
+
+/// One link's clicks by hour.
+pub(crate) async fn link_hours(
+    database: &Database,
+    profile: &ProfileId,
+    link: &LinkId,
+    from: Hour,
+    to: Hour,
+) -> Result<Vec<(Hour, u64)>, Failure> {
+    let rows = query(
+        "select hour, clicks from link_hours \
+         where profile_id = ?1 and link_id = ?2 and hour >= ?3 and hour < ?4 order by hour",
+    )
+    .bind(profile.as_str())
+    .bind(link.as_str())
+    .bind(from.0)
+    .bind(to.0)
+    .fetch_all(database.readers())
+    .await
+    .map_err(failure)?;
+    rows.iter().map(|row| Ok((hour(row)?, count(row, "clicks")?))).collect()
+}
+
+/// One value's clicks by day.
+pub(crate) async fn audience_days(
+    database: &Database,
+    profile: &ProfileId,
+    (dimension, value): (Dimension, &str),
+    from: Day,
+    to: Day,
+) -> Result<Vec<(Day, u64)>, Failure> {
+    let rows = query(
+        "select day, clicks from audience where profile_id = ?1 and dimension = ?2 \
+         and value = ?3 and day >= ?4 and day < ?5 order by day",
+    )
+    .bind(profile.as_str())
+    .bind(dimension.as_str())
+    .bind(value)
+    .bind(from.0)
+    .bind(to.0)
+    .fetch_all(database.readers())
+    .await
+    .map_err(failure)?;
+    rows.iter().map(|row| Ok((day(row)?, count(row, "clicks")?))).collect()
 }
 
 /// A profile's visitors over days.

@@ -5,9 +5,9 @@ use std::path::Path;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteAutoVacuum;
 use treehook_event::{
-    AudienceCount, Day, DeadFilter, DeadLetter, Difference, Erased, Event, EventStore, Failure,
-    HistoryRow, Hour, HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId,
-    ProfileSummary, Recorded, Sketch, Subjects, Tally, Timestamp, VisitorId,
+    AudienceCount, Day, DeadFilter, DeadLetter, Difference, Dimension, Erased, Event, EventStore,
+    Failure, HistoryRow, Hour, HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow,
+    ProfileId, ProfileSummary, Recorded, Sketch, Subjects, Tally, Timestamp, VisitorId,
 };
 
 use crate::database::{Database, Shape};
@@ -136,6 +136,26 @@ impl EventStore for Store {
         to: Day,
     ) -> Result<Vec<(LinkId, Sketch)>, Failure> {
         reports::link_visitors(&self.database, profile, from, to).await
+    }
+
+    async fn link_hours(
+        &self,
+        profile: &ProfileId,
+        link: &LinkId,
+        from: Hour,
+        to: Hour,
+    ) -> Result<Vec<(Hour, u64)>, Failure> {
+        reports::link_hours(&self.database, profile, link, from, to).await
+    }
+
+    async fn audience_days(
+        &self,
+        profile: &ProfileId,
+        slice: (Dimension, &str),
+        from: Day,
+        to: Day,
+    ) -> Result<Vec<(Day, u64)>, Failure> {
+        reports::audience_days(&self.database, profile, slice, from, to).await
     }
 
     async fn audience(

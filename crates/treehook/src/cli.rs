@@ -296,6 +296,9 @@ pub(crate) struct Report {
     /// How to print it
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
+    /// Print it anew every 5 s until Ctrl-C
+    #[arg(long)]
+    pub(crate) watch: bool,
 }
 
 /// How a report is printed.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use treehook_event::{
-    AudienceCount, Day, DeadFilter, DeadLetter, Difference, Event, EventStore, Failure, Hour,
-    HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId, ProfileSummary,
+    AudienceCount, Day, DeadFilter, DeadLetter, Difference, Dimension, Event, EventStore, Failure,
+    Hour, HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId, ProfileSummary,
     Recorded, Sketch, Tally, Timestamp,
 };
 
@@ -163,6 +163,26 @@ impl EventStore for Store {
         to: Day,
     ) -> Result<Vec<(LinkId, Sketch)>, Failure> {
         each!(self, store => store.link_visitors(profile, from, to))
+    }
+
+    async fn link_hours(
+        &self,
+        profile: &ProfileId,
+        link: &LinkId,
+        from: Hour,
+        to: Hour,
+    ) -> Result<Vec<(Hour, u64)>, Failure> {
+        each!(self, store => store.link_hours(profile, link, from, to))
+    }
+
+    async fn audience_days(
+        &self,
+        profile: &ProfileId,
+        slice: (Dimension, &str),
+        from: Day,
+        to: Day,
+    ) -> Result<Vec<(Day, u64)>, Failure> {
+        each!(self, store => store.audience_days(profile, slice, from, to))
     }
 
     async fn audience(

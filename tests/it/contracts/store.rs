@@ -7,7 +7,7 @@ use treehook_event::{
 };
 
 use crate::fixtures::{
-    DAY, HOUR, NOON, at, change, click, profile, renamed, titled, unfit, unknown, view,
+    DAY, HOUR, NOON, at, change, click, link, profile, renamed, titled, unfit, unknown, view,
 };
 
 /// Runs every case against one store, which is empty and migrated at the start.
@@ -78,6 +78,9 @@ async fn late_and_unordered_events_find_their_hour<S: EventStore>(store: &S) {
     let counted: Vec<_> =
         hours.iter().map(|count| (count.hour.0 - noon.0, count.views, count.clicks)).collect();
     assert_eq!(counted, [(-24 * 40, 0, 2), (0, 1, 1), (2, 0, 1)]);
+    let of_link =
+        store.link_hours(&profile("late"), &link("a"), Hour(0), Hour(noon.0 + 3)).await.unwrap();
+    assert_eq!(of_link, [(Hour(noon.0 - 24 * 40), 2), (Hour(noon.0 + 2), 1)]);
     let window = store.link_totals(&profile("late"), noon, Hour(noon.0 + 1)).await.unwrap();
     let clicked: Vec<_> =
         window.iter().filter(|t| t.clicks > 0).map(|t| (t.link_id.as_str(), t.clicks)).collect();
@@ -120,6 +123,9 @@ async fn the_audience_adds_up<S: EventStore>(store: &S) {
         assert_eq!(clicks, 120, "{dimension:?}");
     }
     assert!(rows.iter().any(|row| row.value == "instagram.com"));
+    let slice = (Dimension::Country, "DE");
+    let days = store.audience_days(&profile("unique"), slice, from, Day(from.0 + 2)).await.unwrap();
+    assert_eq!(days, [(from, 60), (Day(from.0 + 1), 60)]);
 }
 
 async fn links_are_last_writer_wins_field_by_field<S: EventStore>(store: &S) {

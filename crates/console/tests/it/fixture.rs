@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use treehook_event::{
-    AudienceCount, Day, DeadFilter, DeadLetter, Difference, Erased, Event, EventStore, Failure,
-    HistoryRow, Hour, HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId,
-    ProfileSummary, Recorded, Sketch, Subjects, Tally, Timestamp, VisitorId,
+    AudienceCount, Day, DeadFilter, DeadLetter, Difference, Dimension, Erased, Event, EventStore,
+    Failure, HistoryRow, Hour, HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow,
+    ProfileId, ProfileSummary, Recorded, Sketch, Subjects, Tally, Timestamp, VisitorId,
 };
 
 /// The rows, the same for every profile.
@@ -139,6 +139,29 @@ impl EventStore for Fixture {
         _: Day,
     ) -> Result<Vec<(LinkId, Sketch)>, Failure> {
         self.answer(|| self.link_visitors.clone()).await
+    }
+
+    async fn link_hours(
+        &self,
+        _: &ProfileId,
+        link: &LinkId,
+        from: Hour,
+        _: Hour,
+    ) -> Result<Vec<(Hour, u64)>, Failure> {
+        let found = self.links.iter().find(|total| total.link_id == *link);
+        self.answer(|| found.map(|total| (from, total.clicks)).into_iter().collect()).await
+    }
+
+    async fn audience_days(
+        &self,
+        _: &ProfileId,
+        slice: (Dimension, &str),
+        from: Day,
+        _: Day,
+    ) -> Result<Vec<(Day, u64)>, Failure> {
+        let mut found =
+            self.audience.iter().filter(|row| (row.dimension, row.value.as_str()) == slice);
+        self.answer(|| found.next().map(|row| (from, row.clicks)).into_iter().collect()).await
     }
 
     async fn audience(&self, _: &ProfileId, _: Day, _: Day) -> Result<Vec<AudienceCount>, Failure> {

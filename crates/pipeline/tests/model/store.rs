@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use treehook_event::{
-    AudienceCount, Day, DeadFilter, DeadLetter, Difference, Event, EventStore, Failure, Hour,
-    HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId, ProfileSummary,
+    AudienceCount, Day, DeadFilter, DeadLetter, Difference, Dimension, Event, EventStore, Failure,
+    Hour, HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId, ProfileSummary,
     Recorded, Sketch, Tally, Timestamp,
 };
 
@@ -115,6 +115,26 @@ impl EventStore for SimStore {
         _: Day,
         _: Day,
     ) -> Result<Vec<(LinkId, Sketch)>, Failure> {
+        not_asked()
+    }
+
+    async fn link_hours(
+        &self,
+        _: &ProfileId,
+        _: &LinkId,
+        _: Hour,
+        _: Hour,
+    ) -> Result<Vec<(Hour, u64)>, Failure> {
+        not_asked()
+    }
+
+    async fn audience_days(
+        &self,
+        _: &ProfileId,
+        _: (Dimension, &str),
+        _: Day,
+        _: Day,
+    ) -> Result<Vec<(Day, u64)>, Failure> {
         not_asked()
     }
 

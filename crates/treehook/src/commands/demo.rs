@@ -106,6 +106,7 @@ async fn show(
         from: None,
         to: None,
         format: Format::Table,
+        watch: false,
     };
     let reader = Reader::over(store.clone());
     let profiles = store.profiles(None, 1).await?;

@@ -1,6 +1,8 @@
 //! `report`: what the read API answers, for people, programs and spreadsheets.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
@@ -27,12 +29,31 @@ const TOP: usize = 10;
 /// Width of the longest bar, in characters.
 const BAR: usize = 16;
 
+/// How often a watched report is printed anew.
+const WATCH_EVERY: Duration = Duration::from_secs(5);
+/// Clears a terminal and goes to its first line (ECMA-48).
+const CLEAR: &str = "\u{1b}[2J\u{1b}[H";
+
 pub(super) async fn report(args: Report) -> Result<(), Trouble> {
     let (_, store) = opened(&args.shared).await?;
     let reader = Reader::over(store);
-    match &args.profile {
-        Some(profile) => print(&reader.profile(profile, &args).await?),
-        None => print(&reader.all(&args).await?),
+    let mut tick = tokio::time::interval(WATCH_EVERY);
+    loop {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c(), if args.watch => return Ok(()),
+            _ = tick.tick() => (),
+        }
+        let text = match &args.profile {
+            Some(profile) => reader.profile(profile, &args).await?,
+            None => reader.all(&args).await?,
+        };
+        if args.watch && std::io::stdout().is_terminal() {
+            print(CLEAR)?;
+        }
+        print(&text)?;
+        if !args.watch {
+            return Ok(());
+        }
     }
 }
 

@@ -100,8 +100,12 @@ fn unreachable(cause: &Cause) -> Finding {
 
 fn of_end(ended: Result<(), Failure>) -> Finding {
     match ended {
-        // The detail names the queue, the argument and the remedy.
-        Err(failure) => Finding::fail("topology", failure.cause().detail.clone(), ""),
+        Err(failure) => {
+            let Cause { reason, detail } = failure.cause();
+            let check = if reason.starts_with("topology") { "topology" } else { "broker" };
+            // The detail names the remedy: the queue and its argument, or the user.
+            Finding::fail(check, detail.clone(), "")
+        }
         Ok(()) => Finding::fail("broker", "the connection ended", "try again"),
     }
 }

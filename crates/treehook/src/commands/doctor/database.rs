@@ -1,6 +1,5 @@
 //! The database: whether it lets us in, whether its schema is ours, what its clock says.
 
-use std::borrow::Cow;
 use std::str::FromStr as _;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -60,14 +59,13 @@ async fn ask(url: &SecretString) -> Result<i64, Finding> {
 }
 
 fn refused(error: &sqlx::Error) -> Finding {
-    let code = error.as_database_error().and_then(|error| error.code().map(Cow::into_owned));
-    let remedy = match code.as_deref() {
+    let Some(answer) = error.as_database_error() else { return unreachable(&error.to_string()) };
+    let remedy = match answer.code().as_deref() {
         Some("28P01" | "28000") => "check user and password in TREEHOOK_DATABASE_URL",
         Some("3D000") => "create the database that TREEHOOK_DATABASE_URL names",
-        Some(_) => "look at the server's log",
-        None => return unreachable(&error.to_string()),
+        Some(_) | None => "look at the server's log",
     };
-    Finding::fail("database", error.to_string(), remedy)
+    Finding::fail("database", answer.message(), remedy)
 }
 
 fn unreachable(what: &str) -> Finding {

@@ -199,15 +199,7 @@ fn of_hit(case: &Case, hit: &Hit<'_>) -> Vec<Reason> {
     let mut reasons: Vec<Reason> =
         keys::reason(hit.key, &format!("`{}`", case.source.name)).into_iter().collect();
     if let Some(template) = hit.template {
-        let is_bare = template.label == "`{body}`";
-        let what = if is_bare {
-            "the body alone is signed, without the timestamp".to_owned()
-        } else {
-            format!("{} is signed", template.label)
-        };
-        let name = if is_bare { "signed_without_timestamp" } else { "other_template" };
-        let remedy = "set `template` for this source to what its sender signs";
-        reasons.push(Reason::new(name, what, remedy));
+        reasons.push(of_template(&template.label));
     }
     if let Some(body) = hit.body {
         reasons.push(Reason::new(
@@ -218,6 +210,22 @@ fn of_hit(case: &Case, hit: &Hit<'_>) -> Vec<Reason> {
         ));
     }
     reasons
+}
+
+fn of_template(label: &str) -> Reason {
+    if label == "`{body}`" {
+        return Reason::new(
+            "signed_without_timestamp",
+            "the body alone is signed, without the timestamp",
+            "let the sender sign the timestamp, or anybody can replay an old delivery; if it cannot: \
+             `template = \"{body}\"` and `timestamp_header = \"\"` for this source",
+        );
+    }
+    Reason::new(
+        "other_template",
+        format!("{label} is signed"),
+        "set `template` for this source to what its sender signs, and the headers that it names",
+    )
 }
 
 /// The signature holds; whether it is too old.
