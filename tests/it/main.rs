@@ -4,6 +4,7 @@
 
 mod commands;
 mod contracts;
+mod diagnosis;
 mod embedded;
 mod fixtures;
 mod harness;
