@@ -3,7 +3,7 @@
 mod broker;
 mod client;
 mod database;
-mod process;
+pub(crate) mod process;
 mod proxy;
 mod servers;
 
