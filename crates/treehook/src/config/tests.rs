@@ -86,7 +86,7 @@ fn secrets_are_never_shown() {
     assert!(!said.contains("hush"), "{said}");
     assert_eq!(said.lines().count(), 5, "{said}");
     let broken = complaint(&[], "linktree_secret = \"hush\nx");
-    assert!(broken.contains("line 1") && !broken.contains("hush"), "{broken}");
+    assert!(broken.contains("treehook.toml: line ") && !broken.contains("hush"), "{broken}");
 }
 
 #[test]
