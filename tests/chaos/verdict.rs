@@ -35,6 +35,7 @@ pub(crate) async fn reach(stage: &Stage, run: &Run) -> Verdict {
     let admin = *stage.admins().await.last().expect("there are workers");
     let mut verdict = Verdict { events: run.expected.events, ..Verdict::default() };
     let applied = applied(stage, admin, run.expected.events).await;
+    stage.say(&format!("{applied} events count"));
     verdict.compare("applied events", run.expected.events, applied);
     for (id, profile) in &run.expected.profiles {
         let path = format!("/api/v1/profiles/{id}/analytics?period=last_90_days");
@@ -51,6 +52,7 @@ pub(crate) async fn reach(stage: &Stage, run: &Run) -> Verdict {
     if verdict.is_flawless() {
         run.assert_counted(&stage.client, admin).await;
         drained(stage).await;
+        stage.say("nothing waits in an outbox or in the backlog of announcements");
         stage.say(stage.deployment.output(&["verify"]).await.trim());
         assert_eq!(stage.deployment.output(&["dead", "list"]).await, "no dead letters\n");
         stage.close().await;
@@ -151,4 +153,18 @@ async fn assert_nothing_left(stage: &Stage) {
     connection.close(200, "done".into()).await.unwrap();
     let log = stage.postgres.log();
     assert!(!log.contains("deadlock"), "{log}");
+}
+
+#[test]
+fn a_verdict_tells_what_is_missing_from_what_counts_twice() {
+    let mut verdict = Verdict::default();
+    verdict.compare("clicks of a", 5, 5);
+    assert!(verdict.is_flawless());
+    verdict.compare("clicks of b", 5, 3);
+    verdict.compare("clicks of c", 5, 6);
+    assert_eq!((verdict.lost, verdict.twice), (2, 1));
+    assert_eq!(
+        verdict.differences,
+        "clicks of b: 5 were accepted, 3 count\nclicks of c: 5 were accepted, 6 count\n"
+    );
 }
