@@ -157,11 +157,14 @@ impl EventStore for Fixture {
         _: &ProfileId,
         slice: (Dimension, &str),
         from: Day,
-        _: Day,
+        to: Day,
     ) -> Result<Vec<(Day, u64)>, Failure> {
         let mut found =
             self.audience.iter().filter(|row| (row.dimension, row.value.as_str()) == slice);
-        self.answer(|| found.next().map(|row| (from, row.clicks)).into_iter().collect()).await
+        let clicks = found.next().map(|row| row.clicks);
+        // Each day the same.
+        let days = (from.0..to.0).filter_map(|day| Some((Day(day), clicks?)));
+        self.answer(|| days.collect()).await
     }
 
     async fn audience(&self, _: &ProfileId, _: Day, _: Day) -> Result<Vec<AudienceCount>, Failure> {

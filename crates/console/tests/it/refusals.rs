@@ -35,7 +35,7 @@ async fn a_wrong_parameter_is_named() {
         ("profiles/p1/trend", "link"),
         ("profiles/p1/trend?link=l1&country=DE", "country"),
         ("profiles/p1/trend?country=DE&granularity=hourly", "granularity"),
-        ("profiles/p1/trend?link=l1&from=2026-01-01&to=2026-06-01", "period"),
+        ("profiles/p1/trend?link=l1&from=2026-01-01&to=2026-06-01&granularity=hourly", "period"),
         ("dead-letters?after=1", "after"),
         ("profiles/p1/links?sort=best", "sort"),
         ("profiles/p1/links?limit=10001", "limit"),
