@@ -19,6 +19,7 @@ async fn ten_thousand_clicks_are_counted_exactly() {
         let run = send(treehook.public(), plan, None).await;
         run.assert_all_accepted();
         run.assert_no_refusals();
+        assert!(run.expected.clicks() >= 10_000, "{} clicks", run.expected.clicks());
         if batch == 1 {
             run.assert_counted(&client, treehook.admin).await;
         }

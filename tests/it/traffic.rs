@@ -13,14 +13,14 @@ use treehook_simulator::{
 
 use crate::harness::{Client, SECRET, eventually};
 
-/// About 10,000 distinct clicks over 50 links, 20 % sent twice, 5 % late by days, in arrays of up to `batch`.
+/// 10,000 distinct clicks and some over 50 links, 20 % sent twice, 5 % late by days, in arrays of up to `batch`.
 pub(crate) fn ten_thousand_clicks(batch: usize) -> TrafficPlan {
     TrafficPlan {
         seed: 7,
         profiles: 5,
         links: 10,
         days: 20,
-        events: Some(10_200),
+        events: Some(11_400),
         duplicates: 0.2,
         late: 0.05,
         bad_signatures: 0.02,

@@ -18,6 +18,16 @@ pub struct Announce<H, P> {
     pub retention_ms: i64,
 }
 
+impl<H: Handler, P: Publisher> Announce<H, P> {
+    /// An event that was applied is nobody's poison any more: what cannot be announced waits.
+    async fn announce(&self, events: &[Event]) -> Result<(), Failure> {
+        match self.publisher.publish(events).await {
+            Err(Failure::Poison(cause)) => Err(Failure::Transient(cause)),
+            outcome => outcome.map(|_| ()),
+        }
+    }
+}
+
 impl<H: Handler, P: Publisher> Handler for Announce<H, P> {
     async fn handle(&self, events: &[Event]) -> Result<(), Failure> {
         self.inner.handle(events).await?;
@@ -26,11 +36,10 @@ impl<H: Handler, P: Publisher> Handler for Announce<H, P> {
         if events.iter().any(|event| buried(&event)) {
             let applied: Vec<Event> =
                 events.iter().filter(|event| !buried(event)).cloned().collect();
-            self.publisher.publish(&applied).await?;
+            self.announce(&applied).await
         } else {
-            self.publisher.publish(events).await?;
+            self.announce(events).await
         }
-        Ok(())
     }
 
     async fn bury(&self, event: &Event, reason: &str) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -28,6 +28,7 @@ pub(crate) struct Process {
     intake_tasks: JoinSet<Result<(), Failure>>,
     tasks: JoinSet<Result<(), Failure>>,
     last_tasks: JoinSet<Result<(), Failure>>,
+    signals: Signals,
 }
 
 impl Process {
@@ -40,6 +41,7 @@ impl Process {
             intake_tasks: JoinSet::new(),
             tasks: JoinSet::new(),
             last_tasks: JoinSet::new(),
+            signals: Signals::listen(),
         }
     }
 
@@ -69,8 +71,9 @@ impl Process {
 
     /// Runs until a signal, until `until` resolves, or until a task gives up; then drains.
     pub(crate) async fn run(mut self, until: impl Future<Output = ()>) -> Result<(), Failure> {
+        let mut signals = std::mem::replace(&mut self.signals, Signals::listen());
         let outcome = tokio::select! {
-            () = stop_signal() => {
+            () = signals.next() => {
                 info!("stopping: draining what is in flight");
                 Ok(())
             }
@@ -84,7 +87,7 @@ impl Process {
         }
         let drained = tokio::select! {
             drained = self.drain() => drained,
-            () = stop_signal() => {
+            () = signals.next() => {
                 warn!("second signal: leaving at once");
                 std::process::exit(1);
             }
@@ -103,13 +106,27 @@ impl Process {
     }
 }
 
-/// Ctrl-C or SIGTERM.
-async fn stop_signal() {
-    let mut terminate =
-        signal(SignalKind::terminate()).expect("SIGTERM can be listened for in any process");
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => (),
-        _ = terminate.recv() => (),
+/// Ctrl-C and SIGTERM, listened for before anybody can be told that the process is there.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> Self {
+        let listen = |kind| signal(kind).expect("these signals can be listened for anywhere");
+        Self {
+            interrupt: listen(SignalKind::interrupt()),
+            terminate: listen(SignalKind::terminate()),
+        }
+    }
+
+    /// The next of either.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => (),
+            _ = self.terminate.recv() => (),
+        }
     }
 }
 
