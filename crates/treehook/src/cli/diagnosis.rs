@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use treehook_event::Timestamp;
 
-use super::{Admin, Shared, collect};
+use super::roles::collect;
+use super::{Admin, Shared};
 use crate::config::Flags;
 
 /// `treehook explain`.
