@@ -142,8 +142,9 @@ async fn await_counted(store: &Store, events: u64) -> Result<u64, Trouble> {
 fn story(sent: &LoadReport, expected: &Expected, counted: u64) -> String {
     let status = |code: u16| sent.by_status.get(&code).copied().unwrap_or(0);
     format!(
-        "\n{} signed deliveries in {:.1} s: {} answered 202, {} forged ones answered 403.\n\
-         {} came twice and some came days late; {counted} of {} events counted, each once.\n\n",
+        "\n{} signed deliveries in {:.1} s: {} answered 202, {} forged ones 403.\n\
+         {} came twice, and some came days late.\n\
+         {counted} of {} events counted, each exactly once.\n\n",
         sent.sent,
         sent.elapsed_seconds,
         status(202),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use treehook_event::{KeyEncoding, Platform, Scheme, SigningKey};
@@ -149,6 +149,12 @@ pub(super) fn quick_retries() -> Result<RetryPolicy, Trouble> {
     RetryPolicy::platform(0.01).map_err(usage)
 }
 
+/// Whole events per second: a line has 80 columns.
+fn rate(state: &ProgressState, out: &mut dyn std::fmt::Write) {
+    // Nobody reads a bar that cannot be written.
+    write!(out, "{:.0}/s", state.per_sec()).unwrap_or_default();
+}
+
 /// A progress bar on stderr, drawn only on a terminal.
 pub(super) struct Bar(tokio::task::JoinHandle<()>);
 
@@ -162,12 +168,13 @@ impl Bar {
         };
         let bar = ProgressBar::with_draw_target(events, target);
         let template = match events {
-            Some(_) => "sending [{bar:32}] {pos}/{len} events, {per_sec}, {eta} left",
-            None => "sending {spinner} {pos} events, {per_sec}",
+            Some(_) => "sending [{bar:24}] {pos}/{len} events, {rate}, {eta} left",
+            None => "sending {spinner} {pos} events, {rate}",
         };
         bar.set_style(
             ProgressStyle::with_template(template)
                 .unwrap_or_else(|_| ProgressStyle::default_bar())
+                .with_key("rate", rate)
                 .progress_chars("=> "),
         );
         Self(tokio::spawn(async move {
