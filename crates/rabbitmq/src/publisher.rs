@@ -104,9 +104,12 @@ impl Outlet {
         match verdicts.iter().try_for_each(judge) {
             // Somebody took the binding or the queue away: a new connection declares it again.
             Err(failure) if failure.cause().reason == UNROUTABLE => Err(link.broken_by(failure)),
-            outcome => {
+            // A channel that the broker opened while the queue's leader was lost may refuse for ever,
+            // and stays behind.
+            Err(failure) => Err(failure),
+            Ok(()) => {
                 lease.give_back();
-                outcome
+                Ok(())
             }
         }
     }

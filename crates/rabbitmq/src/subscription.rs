@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::FieldTable;
-use lapin::{Channel, Consumer};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Consumer};
 use tokio::time::{Instant, timeout, timeout_at};
 use treehook_event::{Delivery, Event, Failure, Timestamp, decode_batch};
 
@@ -16,13 +16,26 @@ use crate::consumer::Receipt;
 use crate::link::Link;
 use crate::topology::Which;
 
-/// One connection, one channel, one consumer: when one of them goes, all go.
+/// A message that came back this often may be what kills the workers that it is handed to. It is
+/// handed out alone, so that it costs nobody but itself a delivery: what waits beside it in a dead
+/// worker's prefetch would be given up with it.
+const SUSPECT_AFTER: i64 = 3;
+
+/// One connection, one channel, and the consumers on it: when one of them goes, all go.
 pub(crate) struct Subscription {
     link: Link,
     channel: Channel,
-    stream: Consumer,
+    queue: String,
+    prefetch: u16,
+    /// Takes one message at a time. The broker hands out what came back before all else, so that a
+    /// new subscription meets it with nothing else in hand.
+    first: Consumer,
+    /// Takes the rest of the prefetch, once the first message was above suspicion.
+    rest: Option<Consumer>,
+    is_trusting: bool,
     generation: u64,
     now: fn() -> Timestamp,
+    limit: Duration,
     /// Handed out and not settled. At most `prefetch` of them.
     outstanding: BTreeSet<u64>,
 }
@@ -36,20 +49,44 @@ impl Subscription {
         generation: u64,
     ) -> Result<Self, Failure> {
         let link = Link::connect(settings, "consume").await?;
-        let queue = settings.topology.queue(which);
-        let subscribing = async {
-            let channel = link.channel().await?;
-            subscribe(&channel, queue, prefetch)
-                .await
-                .map(|stream| (channel, stream))
-                .map_err(|error| classify(&error))
-        };
+        let queue = settings.topology.queue(which).to_owned();
         let limit = settings.timeouts.connect;
-        let (channel, stream) = timeout(limit, subscribing).await.unwrap_or_else(|_| {
-            Err(Failure::transient("broker_down", format!("not subscribed within {limit:?}")))
-        })?;
-        let now = settings.now;
-        Ok(Self { link, channel, stream, generation, now, outstanding: BTreeSet::new() })
+        let channel = timeout(limit, link.channel()).await.unwrap_or_else(|_| Err(late(limit)))?;
+        let first = subscribe(&channel, &queue, 1, limit).await?;
+        Ok(Self {
+            link,
+            channel,
+            queue,
+            prefetch,
+            first,
+            rest: None,
+            is_trusting: false,
+            generation,
+            now: settings.now,
+            limit,
+            outstanding: BTreeSet::new(),
+        })
+    }
+
+    /// Asks for the rest of the prefetch, once that is safe.
+    async fn widen(&mut self) -> Result<(), Failure> {
+        if self.is_trusting && self.rest.is_none() && self.prefetch > 1 {
+            let rest = subscribe(&self.channel, &self.queue, self.prefetch - 1, self.limit).await?;
+            self.rest = Some(rest);
+        }
+        Ok(())
+    }
+
+    /// The next message of either consumer; `None` once one of them is cancelled.
+    async fn next(&mut self) -> Option<lapin::Result<lapin::message::Delivery>> {
+        match &mut self.rest {
+            None => self.first.next().await,
+            Some(rest) => tokio::select! {
+                biased;
+                delivered = self.first.next() => delivered,
+                delivered = rest.next() => delivered,
+            },
+        }
     }
 
     /// Waits for the first delivery until `deadline`, then takes what has arrived already, up to
@@ -59,7 +96,8 @@ impl Subscription {
         limit: usize,
         deadline: Instant,
     ) -> Result<Vec<Delivery<Receipt>>, Failure> {
-        let Ok(first) = timeout_at(deadline, self.stream.next()).await else {
+        self.widen().await?;
+        let Ok(first) = timeout_at(deadline, self.next()).await else {
             return Ok(Vec::new());
         };
         self.link.mark_worked();
@@ -68,7 +106,7 @@ impl Subscription {
         let mut deliveries = vec![first];
         // Nothing is awaited from here on, so that no delivery is lost with a dropped future.
         while events < limit
-            && let Some(next) = self.stream.next().now_or_never()
+            && let Some(next) = self.next().now_or_never()
         {
             let next = self.hand_out(next)?;
             events += next.events.len();
@@ -86,6 +124,7 @@ impl Subscription {
             .map_err(|error| classify(&error))?;
         let tag = delivery.delivery_tag;
         self.outstanding.insert(tag);
+        self.is_trusting |= times_returned(&delivery.properties) < SUSPECT_AFTER;
         let events = read(&delivery.data, self.now);
         Ok(Delivery { receipt: Receipt { generation: self.generation, tag }, events })
     }
@@ -118,11 +157,41 @@ impl Subscription {
     }
 }
 
-async fn subscribe(channel: &Channel, queue: &str, prefetch: u16) -> lapin::Result<Consumer> {
-    // Not global: the limit is this consumer's own.
-    channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
-    let options = BasicConsumeOptions::default();
-    channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await
+/// A further consumer on the channel, with a prefetch of its own.
+async fn subscribe(
+    channel: &Channel,
+    queue: &str,
+    prefetch: u16,
+    limit: Duration,
+) -> Result<Consumer, Failure> {
+    let subscribing = async {
+        // Not global: the limit is this consumer's own.
+        channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
+        let options = BasicConsumeOptions::default();
+        channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await
+    };
+    match timeout(limit, subscribing).await {
+        Ok(outcome) => outcome.map_err(|error| classify(&error)),
+        Err(_) => Err(late(limit)),
+    }
+}
+
+fn late(limit: Duration) -> Failure {
+    Failure::transient("broker_down", format!("not subscribed within {limit:?}"))
+}
+
+/// How often a message has been handed out and has come back, as quorum queues count it.
+fn times_returned(properties: &BasicProperties) -> i64 {
+    let headers = properties.headers().as_ref();
+    match headers.and_then(|headers| headers.inner().get("x-delivery-count")) {
+        Some(AMQPValue::LongLongInt(count)) => *count,
+        Some(AMQPValue::LongInt(count)) => i64::from(*count),
+        Some(AMQPValue::LongUInt(count)) => i64::from(*count),
+        Some(AMQPValue::ShortInt(count)) => i64::from(*count),
+        Some(AMQPValue::ShortShortInt(count)) => i64::from(*count),
+        // Not there the first time.
+        _ => 0,
+    }
 }
 
 /// A message's events. What cannot be read, and an empty batch too, becomes one event that says so:

@@ -8,4 +8,5 @@ mod forwarder;
 mod harness;
 mod outage;
 mod publishing;
+mod suspects;
 mod topology;
