@@ -6,11 +6,12 @@ SHELL := bash
 # Builds go where cargo puts them.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo dev bench test check chaos soak dist
+.PHONY: help demo dev bench test check chaos soak dist \
+	fire fire-poison fire-cluster fire-outage fire-restarts fire-backlog fire-timing
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
-		while IFS=$$'\t' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+		while IFS=$$'\t' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
 
 demo: ## Build it and watch a month of a creator's traffic arrive; nothing else is needed
 	cargo build --release --locked -p treehook
@@ -50,6 +51,33 @@ chaos: ## Kill, cut and stall everything under traffic, then prove every count: 
 
 soak: ## The same for an hour, with a seed that is printed
 	$(call storm,$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '),60)
+
+# Each has servers of its own, and says what it measured.
+under_fire = TREEHOOK_TEST_AMQP_URL=none TREEHOOK_TEST_DATABASE_URL=none TREEHOOK_FIRE_MINUTES="$(MINUTES)" \
+	tests/servers/with.sh cargo test --locked --quiet -p treehook --test fire $(1) -- --ignored --nocapture
+
+fire: fire-poison fire-cluster fire-outage fire-restarts fire-timing fire-backlog ## Run the tests that are too long for `make test`: an hour
+
+fire-poison: ## Let one event kill every worker that takes it, and find it as a dead letter
+	tests/servers/with.sh cargo test --locked --quiet -p treehook --features test-hooks --test poison -- --nocapture
+
+fire-cluster: ## Lose one of three RabbitMQ nodes under traffic: killed, cut off, hung
+	$(call under_fire,nodes::)
+
+fire-outage: MINUTES = 10
+fire-outage: ## Stop Postgres under traffic while RabbitMQ waits 30 s for acknowledgements: MINUTES=10
+	$(call under_fire,outage::)
+
+fire-restarts: ## Restart RabbitMQ a hundred times under traffic, and time each recovery
+	$(call under_fire,restarts::)
+
+fire-timing: ## Measure whether a refusal's time tells how much of a signature is right
+	$(call under_fire,timing::)
+
+fire-backlog: MINUTES = 10
+fire-backlog: ## Stop RabbitMQ at 500 deliveries/s, and time the answers and the making up: MINUTES=10
+	cargo build --release --locked -p treehook
+	TREEHOOK_TEST_BIN="$(abspath $(TARGET))/release/treehook" $(call under_fire,backlog::)
 
 dist: ## Build the release tarball into dist/
 	cargo build --release --locked -p treehook

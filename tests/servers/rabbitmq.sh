@@ -6,6 +6,8 @@
 #   rabbitmq.sh kill DIR       ends it as a power cut would
 #   rabbitmq.sh ctl DIR ...    rabbitmqctl against it, as in `ctl DIR list_queues name messages`
 #
+# A new one takes RABBITMQ_CONF_LINES into its rabbitmq.conf, and RABBITMQ_ERLANG_COOKIE as its cookie.
+#
 # It never meets another RabbitMQ of this machine: node, ports, cookie, data, logs, plugins and configuration are its own. The
 # one thing shared is Erlang's port mapper epmd, one per machine, which is started when missing and left alone.
 set -euo pipefail
@@ -36,6 +38,7 @@ log.file = rabbitmq.log
 # The default of 512 MiB is for brokers that have a machine to themselves.
 raft.wal_max_size_bytes = 67108864
 CONF
+    printf '%s\n' "${RABBITMQ_CONF_LINES:-}" >>"$dir/rabbitmq.conf"
     free_port >"$dir/distribution_port"
     free_port >"$dir/port"
     echo "amqp://guest:guest@127.0.0.1:$(cat "$dir/port")/%2f" >"$dir/url"

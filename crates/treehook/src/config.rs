@@ -55,6 +55,8 @@ pub(crate) struct Config {
     pub(crate) batch_max: usize,
     /// Messages that the broker may hand a worker ahead of its work.
     pub(crate) prefetch: u16,
+    /// How long a worker holds a batch through an outage of the database before it hands it back.
+    pub(crate) hold: Duration,
     /// How long events and their identities are kept.
     pub(crate) retention: Duration,
     /// Keys removed from what is kept, beside the built-in ones.
@@ -110,6 +112,7 @@ impl Config {
             outbox_max: layers.value("outbox_max", "10GiB", value::size, mistakes),
             batch_max: layers.value("batch_max", "2000", value::count, mistakes),
             prefetch: layers.value("prefetch", "256", value::prefetch, mistakes),
+            hold: layers.value("hold", "3m", value::hold, mistakes),
             retention: layers.value("retention", "400d", value::duration, mistakes),
             personal_keys: PersonalKeys::with(layers.value(
                 "personal_keys",

@@ -13,6 +13,8 @@ mod roles;
 mod store;
 mod store_subjects;
 mod telemetry;
+#[cfg(feature = "test-hooks")]
+mod test_hooks;
 mod vitals;
 
 use std::io::Write as _;

@@ -273,7 +273,7 @@ impl Roles {
     }
 
     fn limits(&self) -> Limits {
-        Limits { batch: self.config.batch_max, ..Limits::default() }
+        Limits { batch: self.config.batch_max, hold: self.config.hold, ..Limits::default() }
     }
 
     fn start_embedded_worker(&mut self, queue: Queue, store: Store, migrate: bool) {
@@ -306,8 +306,11 @@ impl Roles {
         let stop = self.process.stop.clone();
         let retention_ms = self.config.retention_ms();
         let backlog = server.backlog();
+        let record = Record::new(store.clone(), clock::now, retention_ms);
+        #[cfg(feature = "test-hooks")]
+        let record = crate::test_hooks::Deadly::around(record);
         let handler = Announce {
-            inner: Record::new(store.clone(), clock::now, retention_ms),
+            inner: record,
             // An alarm of the broker stops what we publish, and must not stop what empties it.
             publisher: Spool::new(broker.announcer(), backlog.clone()),
             clock: clock::now,

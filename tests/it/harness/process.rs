@@ -73,7 +73,10 @@ impl Deployment {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_treehook"));
+        // A release build can be named, for figures that are worth something.
+        let program = std::env::var_os("TREEHOOK_TEST_BIN");
+        let mut command =
+            Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_treehook").into()));
         // Whatever is set where the tests run must not reach what they start.
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TREEHOOK_")) {
             command.env_remove(name);

@@ -11,10 +11,11 @@ fn scripts() -> PathBuf {
     std::env::var_os("TREEHOOK_TEST_SERVERS").map_or_else(beside, PathBuf::from)
 }
 
-async fn script(name: &str, verb: &str, dir: &Path) {
+async fn script(name: &str, verb: &str, dir: &Path, variables: &[(&str, &str)]) {
     let status = Command::new(scripts().join(name))
         .arg(verb)
         .arg(dir)
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .status()
@@ -33,6 +34,11 @@ macro_rules! own_server {
 
         impl $name {
             pub(crate) async fn start() -> Self {
+                Self::start_with(&[]).await
+            }
+
+            /// With variables that its script knows.
+            pub(crate) async fn start_with(variables: &[(&str, &str)]) -> Self {
                 use std::os::unix::fs::PermissionsExt as _;
                 // Kept when a test fails: whoever runs the tests ends the servers left below it.
                 let dir = tempfile::tempdir().unwrap().keep();
@@ -40,23 +46,24 @@ macro_rules! own_server {
                 let open = std::fs::Permissions::from_mode(0o755);
                 std::fs::set_permissions(&dir, open).unwrap();
                 let server = dir.join("server");
-                script($script, "start", &server).await;
+                script($script, "start", &server, variables).await;
                 let url = std::fs::read_to_string(server.join("url")).unwrap().trim().to_owned();
                 Self { dir, url }
             }
 
-            fn server(&self) -> PathBuf {
+            /// Its folder: `pid`, `port`, `server.log` and what else it needs.
+            pub(crate) fn server(&self) -> PathBuf {
                 self.dir.join("server")
             }
 
             /// Orderly, its data kept.
             pub(crate) async fn stop(&self) {
-                script($script, "stop", &self.server()).await;
+                script($script, "stop", &self.server(), &[]).await;
             }
 
             /// SIGKILL, its data kept.
             pub(crate) async fn kill(&self) {
-                script($script, "kill", &self.server()).await;
+                script($script, "kill", &self.server(), &[]).await;
             }
 
             /// Gone for good.
@@ -67,7 +74,7 @@ macro_rules! own_server {
 
             /// Again, on the same port with the same data.
             pub(crate) async fn restart(&self) {
-                script($script, "start", &self.server()).await;
+                script($script, "start", &self.server(), &[]).await;
             }
         }
     };
@@ -93,15 +100,17 @@ impl OwnRabbit {
     /// Raises or clears the memory alarm: while it is raised, connections that publish are blocked.
     pub(crate) async fn set_alarm(&self, raised: bool) {
         let watermark = if raised { "0.000001" } else { "0.4" };
-        let status = Command::new(scripts().join("rabbitmq.sh"))
-            .arg("ctl")
-            .arg(self.server())
-            .args(["set_vm_memory_high_watermark", watermark])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .status()
-            .await
-            .unwrap();
-        assert!(status.success(), "rabbitmqctl: {status}");
+        self.ctl(&["set_vm_memory_high_watermark", watermark]).await;
+    }
+
+    /// `rabbitmqctl` against it; what it printed.
+    pub(crate) async fn ctl(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(scripts().join("rabbitmq.sh"));
+        command.arg("ctl").arg(self.server()).arg("--quiet").args(arguments).stdin(Stdio::null());
+        let output = command.output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "rabbitmqctl {arguments:?}: {said}{errors}");
+        said
     }
 }

@@ -58,6 +58,9 @@ pub(crate) struct Working {
     /// Messages that RabbitMQ hands out ahead [default: 256]
     #[arg(long, value_name = "N")]
     pub(crate) prefetch: Option<String>,
+    /// How long a batch is held through an outage of the database [default: 3m]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) hold: Option<String>,
     /// How long events and their identities are kept [default: 400d]
     #[arg(long, value_name = "DURATION")]
     pub(crate) retention: Option<String>,
@@ -159,6 +162,7 @@ impl Working {
         collect(&[
             ("batch_max", &self.batch_max),
             ("prefetch", &self.prefetch),
+            ("hold", &self.hold),
             ("retention", &self.retention),
         ])
     }

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use super::{Environment, Flags};
 
 /// Every setting that can stand at the top of the file, and in the environment as `TREEHOOK_` and its upper case.
-pub(super) const SETTINGS: [&str; 21] = [
+pub(super) const SETTINGS: [&str; 22] = [
     "listen",
     "admin_listen",
     "data_dir",
@@ -24,6 +24,7 @@ pub(super) const SETTINGS: [&str; 21] = [
     "outbox_max",
     "batch_max",
     "prefetch",
+    "hold",
     "retention",
     "log",
     "log_format",

@@ -1,6 +1,7 @@
 //! How single values are read. Every error says what was expected.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -57,6 +58,15 @@ pub(super) fn prefetch(text: &str) -> Result<u16, String> {
     match text.parse() {
         Ok(number) if number > 0 => Ok(number),
         _ => Err("expected a whole number from 1 to 65535".to_owned()),
+    }
+}
+
+/// Shorter than a second would hand back in every hiccup, and each time costs an attempt.
+pub(super) fn hold(text: &str) -> Result<Duration, String> {
+    const ALLOWED: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
+    match duration(text)? {
+        fits if ALLOWED.contains(&fits) => Ok(fits),
+        _ => Err("expected 1s to 24h, below RabbitMQ's consumer_timeout".to_owned()),
     }
 }
 
