@@ -6,7 +6,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use treehook_event::Publisher;
@@ -22,6 +23,7 @@ pub fn router<P: Publisher + 'static>(door: Door<P>) -> Router {
         .route("/livez", get(livez).fallback(refuse_probe_method))
         .route("/readyz", get(readyz::<P>).fallback(refuse_probe_method))
         .fallback(async || Refusal::NotFound)
+        .layer(from_fn(last_if_chunked))
         .with_state(Arc::new(Entrance::new(door)))
 }
 
@@ -54,6 +56,17 @@ async fn webhook<P: Publisher + 'static>(
     } else {
         Refusal::UnknownSource.into_response()
     }
+}
+
+/// Where a chunked request ends is what parties in front of us may see differently, and with it where
+/// the next one starts. No platform sends them, so that each may well be the last of its connection.
+async fn last_if_chunked(request: Request, next: Next) -> Response {
+    let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let mut response = next.run(request).await;
+    if is_chunked {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 async fn refuse_probe_method() -> Refusal {

@@ -21,11 +21,19 @@ use crate::stream::Stream;
 /// they come back as connections end.
 const EXHAUSTION_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a connection that came into a crowd may be idle: from half of the most connections on, new
+/// ones wait for a seat, and whoever sits there with nothing to say is asked to go sooner.
+const PATIENCE_IN_A_CROWD: Duration = Duration::from_secs(1);
+
+/// Connections that the kernel keeps for us until there is a seat; it takes its own limit where that
+/// is lower. Beyond, a peer asks again after 1, 3 and 7 s.
+const BACKLOG: i32 = 4096;
+
 /// What a connection may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServeLimits {
     /// Longest wait for the whole of a request's headers, and so for the next request on an idle
-    /// connection.
+    /// connection; a second at most for a connection that finds half of `max_connections` there.
     pub header_timeout: Duration,
     /// Longest wait for a peer to read its answer.
     pub write_timeout: Duration,
@@ -55,6 +63,15 @@ impl Default for ServeLimits {
     }
 }
 
+impl ServeLimits {
+    /// What a connection may take that finds so many others there.
+    fn among(self, others: usize) -> Self {
+        let is_crowded = others >= self.max_connections.div_ceil(2);
+        let patience = if is_crowded { PATIENCE_IN_A_CROWD } else { Duration::MAX };
+        Self { header_timeout: self.header_timeout.min(patience), ..self }
+    }
+}
+
 /// Serves HTTP/1.1 until `shutdown` resolves, then accepts nothing more, lets requests in flight
 /// finish within `grace`, and closes what is left. Idle connections are closed at once.
 pub async fn serve(
@@ -64,6 +81,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
     grace: Duration,
 ) -> io::Result<()> {
+    rustix::net::listen(&listener, BACKLOG)?;
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     let closing = CancellationToken::new();
@@ -74,6 +92,7 @@ pub async fn serve(
             () = &mut shutdown => break,
             Some(ended) = connections.join_next() => note_panic(ended),
             stream = accept(&listener), if connections.len() < limits.max_connections => {
+                let limits = limits.among(connections.len());
                 connections.spawn(converse(stream, router.clone(), limits, closing.clone()));
             }
         }

@@ -146,6 +146,12 @@ impl Line {
         timeout(DEADLINE, self.stream.write_all(bytes)).await.expect("sent or refused in time")
     }
 
+    /// Sends nothing more; what was sent is still answered.
+    pub(crate) async fn finished(&mut self) {
+        // The other side may be gone already.
+        drop(self.stream.shutdown().await);
+    }
+
     /// Reads one answer.
     pub(crate) async fn answer(&mut self) -> Answer {
         timeout(DEADLINE, self.read_answer(true)).await.expect("an answer in time")

@@ -6,4 +6,5 @@ mod harness;
 mod limits;
 mod schemes;
 mod serving;
+mod smuggling;
 mod traces;
