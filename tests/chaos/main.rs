@@ -9,6 +9,7 @@
 
 mod actor;
 mod balancer;
+mod disk;
 mod schedule;
 mod stage;
 mod verdict;

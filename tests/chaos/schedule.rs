@@ -42,6 +42,8 @@ pub(crate) enum Action {
     Alarm(Duration),
     /// A power cut, and a new start after a while.
     Crash(Server, Duration),
+    /// The disk of the first receiver is full, and it is cut off from RabbitMQ.
+    Fill(Duration),
 }
 
 /// What goes wrong, in order of time.
@@ -65,11 +67,25 @@ impl Schedule {
             actions.push((at, next));
             at += millis(&mut rng, 500, 3000);
         }
+        actions.extend(full_disks(seed, length));
+        actions.sort_by_key(|(at, _)| *at);
         Self { actions }
     }
 }
 
-/// How many kinds of actions there are.
+/// By a chance of their own, so that all else that a seed stands for is what it was before.
+fn full_disks(seed: u64, length: Duration) -> Vec<(Duration, Action)> {
+    let mut rng = StdRng::seed_from_u64(!seed);
+    let mut actions = Vec::new();
+    let mut at = millis(&mut rng, 5000, 15_000);
+    while at < length {
+        actions.push((at, Action::Fill(millis(&mut rng, 1000, 7000))));
+        at += millis(&mut rng, 10_000, 40_000);
+    }
+    actions
+}
+
+/// How many kinds of actions there are that come by the same chance.
 const KINDS: usize = 13;
 /// How often each kind comes: processes more than servers, which take seconds to start, and whose
 /// absence one after the other would be an outage without end.
@@ -118,6 +134,6 @@ fn a_schedule_follows_from_its_seed_and_holds_everything() {
             .iter()
             .map(|(_, action)| format!("{action:?}").split(['(', ' ']).next().unwrap().to_owned())
             .collect();
-        assert_eq!(kinds.len(), 9, "{kinds:?}");
+        assert_eq!(kinds.len(), 10, "{kinds:?}");
     }
 }

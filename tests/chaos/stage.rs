@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::actor::Actor;
+use crate::disk::Disk;
 use crate::harness::process::Process;
 use crate::harness::{Client, Deployment, OwnPostgres, OwnRabbit};
 use crate::schedule::{Action, RECEIVERS, Server, WORKERS};
@@ -20,6 +21,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(33);
 
 /// Everything that can go wrong.
 pub(crate) struct Stage {
+    /// Of the first receiver; unmounted before its folder is removed.
+    disk: Option<Disk>,
     pub(crate) deployment: Deployment,
     pub(crate) client: Client,
     pub(crate) rabbit: OwnRabbit,
@@ -47,7 +50,9 @@ impl Stage {
         for number in 1..=WORKERS {
             actors.push(Actor::new(&deployment, "work", number).await);
         }
+        let disk = Disk::mount(actors[0].setting("TREEHOOK_DATA_DIR").as_ref());
         let stage = Self {
+            disk,
             deployment,
             client: Client::new(),
             rabbit,
@@ -116,6 +121,7 @@ impl Stage {
             }
             Action::Alarm(fault) => self.alarm(fault).await,
             Action::Crash(server, down) => self.crash(server, down).await,
+            Action::Fill(fault) => self.fill(&self.actors[0], fault).await,
         }
     }
 
@@ -182,6 +188,23 @@ impl Stage {
         self.say(&format!("{whom} reaches {server:?} again"));
     }
 
+    /// Where no disk can be mounted, the limit of the outbox has to stand for its end.
+    async fn fill(&self, receiver: &Actor, fault: Duration) {
+        // It stays: a process that starts on a full disk is another story.
+        let _running = receiver.process.lock().await;
+        let mounted = if self.disk.is_some() { "" } else { " (not really: no disk of its own)" };
+        self.say(&format!("the disk of {} is full{mounted}", receiver.name));
+        if let Some(disk) = &self.disk {
+            disk.fill();
+        }
+        let cut_off = std::slice::from_ref(receiver);
+        self.disturb(cut_off, Server::RabbitMq, false, fault).await;
+        if let Some(disk) = &self.disk {
+            disk.empty();
+        }
+        self.say(&format!("there is room on the disk of {} again", receiver.name));
+    }
+
     async fn alarm(&self, fault: Duration) {
         let _turn = self.server_turns[Server::RabbitMq as usize].lock().await;
         self.say(&format!("memory alarm of RabbitMq for {} ms", fault.as_millis()));
@@ -233,6 +256,7 @@ impl Stage {
 
     /// Nothing is left of it.
     pub(crate) async fn end(self) {
+        drop(self.disk);
         self.deployment.end().await;
         self.rabbit.end().await;
         self.postgres.end().await;
