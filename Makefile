@@ -27,9 +27,8 @@ test: ## Run every test, against a RabbitMQ and a Postgres of its own, and check
 	deploy/check.sh
 	tests/servers/with.sh cargo test --workspace --locked --quiet
 
-bench: ## Measure each answer of the read API over EVENTS archived events (default 1000000), in both modes
-	tests/servers/with.sh bash -c 'TREEHOOK_BENCH_DATABASE_URL="$$TREEHOOK_TEST_DATABASE_URL" \
-		cargo bench --locked --quiet -p treehook --bench api'
+bench: ## Measure every stage beside a reference: ONLY=ingest,worker picks, ROUNDS, EVENTS and ARCHIVE scale
+	tests/servers/with.sh env ONLY="$(ONLY)" cargo bench --locked --quiet -p treehook --bench pipeline
 
 check: ## Run formatter, linter and dependency rules, without running any code
 	cargo fmt --all --check

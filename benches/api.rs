@@ -145,6 +145,7 @@ fn event(number: u64, plan: &Plan) -> Event {
         identity: Identity::trusted(&format!("e{number}")),
         occurred_at,
         received_at: occurred_at,
+        entry: None,
         body: EventBody::Visit(Visit {
             kind,
             profile_id: profile,

@@ -32,6 +32,7 @@ pub(crate) fn event(identity: &str, millis: i64, body: Body) -> Event {
         identity: Identity::given(identity),
         occurred_at: at(millis),
         received_at: at(millis),
+        entry: None,
         body,
         payload: r#"{"kept":"as it came"}"#.into(),
     }

@@ -33,6 +33,8 @@ pub(crate) struct DeadLetter {
     /// Its type.
     #[serde(rename = "type")]
     event_type: String,
+    /// The profile that it names; null where it names none.
+    profile_id: Option<String>,
     /// As `missing_field:link_id`, `future_timestamp`, `expired` or `delivery_limit`.
     reason: String,
     /// The event time.
@@ -44,7 +46,7 @@ pub(crate) struct DeadLetter {
     /// When it was buried last.
     #[schema(format = "date-time")]
     last_at: String,
-    /// How often it was buried.
+    /// How often it was buried, redrives included.
     attempts: u32,
 }
 
@@ -55,6 +57,7 @@ impl From<&treehook_event::DeadLetter> for DeadLetter {
             source: letter.source.to_string(),
             event_id: letter.identity.to_string(),
             event_type: letter.event_type.to_string(),
+            profile_id: letter.profile_id.as_ref().map(ToString::to_string),
             reason: letter.reason.clone(),
             occurred_at: letter.occurred_at.to_rfc3339(),
             first_at: letter.first_at.to_rfc3339(),
@@ -71,6 +74,7 @@ impl From<&treehook_event::DeadLetter> for DeadLetter {
         ("reason" = Option<String>, Query, description = "The whole reason, or what stands before its colon"),
         ("source" = Option<String>, Query, description = "Who sent them"),
         ("type" = Option<String>, Query, description = "The event type"),
+        ("profile" = Option<String>, Query, description = "The profile that they name"),
         ("after" = Option<String>, Query, description = "The `next` of the page before"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 500, description = "100 without it"),
     ),
@@ -80,7 +84,7 @@ pub(crate) async fn list<S: EventStore + 'static>(
     State(console): Shared<S>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<DeadLetters>, Problem> {
-    let known = ["reason", "source", "type", "after", "limit"];
+    let known = ["reason", "source", "type", "profile", "after", "limit"];
     let asked = Parameters::read(query.as_deref(), &known)?;
     let limit = asked.limit(PAGE, console.limits.page_max)?;
     let text = |name| asked.get(name).map(ToOwned::to_owned);
@@ -88,6 +92,7 @@ pub(crate) async fn list<S: EventStore + 'static>(
         reason: text("reason"),
         source: text("source"),
         event_type: text("type"),
+        profile: text("profile"),
         after: asked.after(Key::from_hex)?,
         limit: limit.saturating_add(1),
         ..DeadFilter::default()

@@ -61,7 +61,13 @@ fn changes(detail: &str) -> Option<Map<String, Value>> {
     let fields = match serde_json::from_str::<Body>(detail) {
         Ok(Body::Link(change)) => serde_json::to_value(change.fields),
         Ok(Body::Profile(fields)) => serde_json::to_value(fields),
-        Ok(Body::Visit(_) | Body::Milestone(_) | Body::Unknown { .. } | Body::Unfit { .. }) => {
+        Ok(
+            Body::Visit(_)
+            | Body::Milestone(_)
+            | Body::Unknown { .. }
+            | Body::Unfit { .. }
+            | Body::Statement(_),
+        ) => {
             return None;
         }
         Err(error) => {

@@ -12,7 +12,8 @@ use crate::names::{Identity, SourceName};
 /// What stands before the source's name in CloudEvents' `source` (a URI reference).
 const SOURCE_PREFIX: &str = "/webhooks/";
 
-/// One event in CloudEvents' JSON format. `receivedtime` is our extension attribute.
+/// One event in CloudEvents' JSON format. `receivedtime` and `ledgerentry` are our extension
+/// attributes.
 #[derive(Serialize, Deserialize)]
 struct Wire<'a> {
     specversion: Cow<'a, str>,
@@ -24,6 +25,8 @@ struct Wire<'a> {
     subject: Option<Cow<'a, str>>,
     time: Cow<'a, str>,
     receivedtime: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ledgerentry: Option<Cow<'a, str>>,
     datacontenttype: Cow<'a, str>,
     #[serde(borrow)]
     data: Data<'a>,
@@ -79,6 +82,7 @@ fn write(bytes: &mut Vec<u8>, event: &Event) {
         subject,
         time: Cow::Owned(event.occurred_at.to_rfc3339()),
         receivedtime: Cow::Owned(event.received_at.to_rfc3339()),
+        ledgerentry: event.entry.map(|entry| Cow::Owned(entry.to_string())),
         datacontenttype: Cow::Borrowed("application/json"),
         data: Data { event: Cow::Borrowed(&event.body), payload },
     };
@@ -97,9 +101,7 @@ pub fn decode_batch(bytes: &[u8]) -> Result<Vec<Event>, Undecodable> {
         serde_json::from_slice(bytes).map_err(|error| refused(&error))?;
     let decoded = |element: &&RawValue| {
         let wire = serde_json::from_str(element.get()).map_err(|error| refused(&error));
-        wire.and_then(read).unwrap_or_else(|why| {
-            Event::unreadable(element.get().as_bytes(), &why.0, time_of(element))
-        })
+        wire.and_then(read).unwrap_or_else(|why| glimpse(element, &why.0))
     };
     Ok(elements.iter().map(decoded).collect())
 }
@@ -109,17 +111,28 @@ fn refused(error: &serde_json::Error) -> Undecodable {
     Undecodable(format!("at line {}, column {}", error.line(), error.column()))
 }
 
-/// The event time of an element that cannot be read as a whole.
-fn time_of(element: &RawValue) -> Timestamp {
-    #[derive(Deserialize)]
-    struct Timed<'a> {
+/// What an element that cannot be read as a whole still tells of itself.
+fn glimpse(element: &RawValue, why: &str) -> Event {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Glimpse<'a> {
         #[serde(borrow)]
         time: Cow<'a, str>,
+        #[serde(borrow)]
+        source: Cow<'a, str>,
+        #[serde(borrow)]
+        ledgerentry: Cow<'a, str>,
     }
-    serde_json::from_str::<Timed<'_>>(element.get())
-        .ok()
-        .and_then(|timed| Timestamp::from_rfc3339(&timed.time))
-        .unwrap_or_default()
+    let seen = serde_json::from_str::<Glimpse<'_>>(element.get()).unwrap_or_default();
+    let time = Timestamp::from_rfc3339(&seen.time).unwrap_or_default();
+    let mut event = Event::unreadable(element.get().as_bytes(), why, time);
+    let source =
+        seen.source.strip_prefix(SOURCE_PREFIX).and_then(|name| SourceName::new(name).ok());
+    if let Some(source) = source {
+        event.source = source;
+        event.entry = seen.ledgerentry.parse().ok();
+    }
+    event
 }
 
 fn read(wire: Wire<'_>) -> Result<Event, Undecodable> {
@@ -127,6 +140,7 @@ fn read(wire: Wire<'_>) -> Result<Event, Undecodable> {
     if wire.specversion != "1.0" {
         return Err(missing("specversion"));
     }
+    let entry = wire.ledgerentry.map(|text| text.parse()).transpose();
     let source = wire.source.strip_prefix(SOURCE_PREFIX).ok_or_else(|| missing("source"))?;
     Ok(Event {
         source: SourceName::trusted(source),
@@ -134,6 +148,7 @@ fn read(wire: Wire<'_>) -> Result<Event, Undecodable> {
         occurred_at: Timestamp::from_rfc3339(&wire.time).ok_or_else(|| missing("time"))?,
         received_at: Timestamp::from_rfc3339(&wire.receivedtime)
             .ok_or_else(|| missing("receivedtime"))?,
+        entry: entry.map_err(|_| missing("ledgerentry"))?,
         body: wire.data.event.into_owned(),
         payload: wire.data.payload.get().into(),
     })

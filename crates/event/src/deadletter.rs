@@ -1,14 +1,18 @@
 //! Events that cannot be counted as they stand, kept with their reason until somebody decides.
 
+use serde_json::Value;
+
 use crate::cloudevents::encode_event;
 use crate::event::{Event, Key};
+use crate::ledger::Entry;
 use crate::moment::Timestamp;
-use crate::names::{EventType, Identity, SourceName};
+use crate::names::{EventType, Identity, ProfileId, SourceName};
 
 /// Longest reason kept, in characters.
 const LONGEST_REASON: usize = 200;
 
-/// One dead letter. The same event buried again raises `attempts` and `last_at`.
+/// One dead letter. The same event buried again raises `attempts` and `last_at`, also after a
+/// redrive.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeadLetter {
     /// Who sent the event.
@@ -17,6 +21,8 @@ pub struct DeadLetter {
     pub identity: Identity,
     /// Its type.
     pub event_type: EventType,
+    /// The profile that it names, be it in its payload alone.
+    pub profile_id: Option<ProfileId>,
     /// As `missing_field:link_id`, `future_timestamp`, `expired`, `delivery_limit`.
     pub reason: String,
     /// The event time.
@@ -29,6 +35,9 @@ pub struct DeadLetter {
     pub attempts: u32,
     /// The event itself, in CloudEvents' JSON format: what redrive publishes again.
     pub event: String,
+    /// Its place in the ledger, which burying settles. Not kept: a redriven event has none, since
+    /// nobody was promised anything new.
+    pub entry: Option<Entry>,
 }
 
 impl DeadLetter {
@@ -38,12 +47,14 @@ impl DeadLetter {
             source: event.source.clone(),
             identity: event.identity.clone(),
             event_type: EventType::given(event.event_type()),
+            profile_id: event.profile_id().cloned().or_else(|| named_profile(&event.payload)),
             reason: reason.chars().take(LONGEST_REASON).collect(),
             occurred_at: event.occurred_at,
             first_at: now,
             last_at: now,
             attempts: 1,
-            event: encode_event(event),
+            event: encode_event(&Event { entry: None, ..event.clone() }),
+            entry: event.entry,
         }
     }
 
@@ -61,6 +72,22 @@ impl DeadLetter {
     pub fn reason_label(&self) -> &'static str {
         reason_label(&self.reason)
     }
+}
+
+/// The profile that a payload names: an event that lacks something else has no body to tell of it.
+fn named_profile(payload: &str) -> Option<ProfileId> {
+    let payload: Value = serde_json::from_str(payload).ok()?;
+    let data = payload.get("data")?;
+    let named = [data.get("profile_id"), data.pointer("/link/workspaceId")].into_iter().chain([
+        data.pointer("/link/projectId"),
+        data.get("workspaceId"),
+        data.get("projectId"),
+    ]);
+    named.flatten().find_map(|id| match id {
+        Value::String(id) => ProfileId::new(id).ok(),
+        Value::Number(id) => ProfileId::new(&id.to_string()).ok(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    })
 }
 
 /// A reason as a metric label, so that nobody else can name series.
@@ -88,8 +115,12 @@ pub struct DeadFilter {
     pub source: Option<String>,
     /// The event type.
     pub event_type: Option<String>,
+    /// The profile that the event names.
+    pub profile: Option<String>,
     /// Buried last at or before this.
     pub last_before: Option<Timestamp>,
+    /// Buried last at or after this.
+    pub last_after: Option<Timestamp>,
     /// Ids, as [`DeadLetter::id`] writes them; empty means all.
     pub ids: Vec<Key>,
     /// Continue after this one, in order of key.

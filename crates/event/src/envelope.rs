@@ -149,6 +149,7 @@ fn event(
         identity,
         occurred_at: own_time.unwrap_or(envelope_time),
         received_at: now,
+        entry: None,
         body,
         payload: payload.to_string().into(),
     })

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use crate::cloudevents::decode_batch;
 use crate::derive::Device;
+use crate::ledger::{Entry, Statement};
 use crate::moment::Timestamp;
 use crate::names::{EventType, Identity, LinkId, ProfileId, SourceName};
 use crate::privacy::VisitorId;
@@ -26,6 +27,8 @@ pub struct Event {
     pub occurred_at: Timestamp,
     /// When the receiver took it in.
     pub received_at: Timestamp,
+    /// Its place in the ledger, once a receiver has taken it in.
+    pub entry: Option<Entry>,
     /// What happened.
     pub body: Body,
     /// The platform's `data` as it came, personal data removed: the text of a JSON value.
@@ -56,7 +59,12 @@ pub enum Body {
         /// As `missing_field:link_id`.
         reason: String,
     },
+    /// Nothing happened: a receiver states which events it has promised.
+    Statement(Box<Statement>),
 }
+
+/// The type of a [`Body::Statement`].
+const STATEMENT: &str = "treehook.statement";
 
 /// A click on a link or a view of a profile.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -230,6 +238,7 @@ impl Event {
             Body::Profile(_) => "profile.updated",
             Body::Milestone(_) => "analytics.milestone",
             Body::Unknown { event_type } | Body::Unfit { event_type, .. } => event_type.as_str(),
+            Body::Statement(_) => STATEMENT,
         }
     }
 
@@ -245,6 +254,7 @@ impl Event {
             Body::Milestone(_) => "analytics.milestone",
             Body::Unknown { .. } => "unknown",
             Body::Unfit { .. } => "unfit",
+            Body::Statement(_) => STATEMENT,
         }
     }
 
@@ -255,7 +265,7 @@ impl Event {
             Body::Link(change) => Some(&change.profile_id),
             Body::Profile(fields) => Some(&fields.profile_id),
             Body::Milestone(milestone) => Some(&milestone.profile_id),
-            Body::Unknown { .. } | Body::Unfit { .. } => None,
+            Body::Unknown { .. } | Body::Unfit { .. } | Body::Statement(_) => None,
         }
     }
 
@@ -268,7 +278,8 @@ impl Event {
             Body::Visit(Visit { kind: VisitKind::View, .. })
             | Body::Profile(_)
             | Body::Unknown { .. }
-            | Body::Unfit { .. } => None,
+            | Body::Unfit { .. }
+            | Body::Statement(_) => None,
         }
     }
 
@@ -281,15 +292,20 @@ impl Event {
             Body::Visit(visit) => visit.link.as_ref().map_or(0, of_link),
             Body::Link(change) => of_link(&change.fields),
             Body::Profile(fields) => u64::from(fields.avatar_url == Some(None)),
-            Body::Milestone(_) | Body::Unknown { .. } | Body::Unfit { .. } => 0,
+            Body::Milestone(_) | Body::Unknown { .. } | Body::Unfit { .. } | Body::Statement(_) => {
+                0
+            }
         }
     }
 
     /// Why it goes to the dead letters instead of being counted, if it does (CONTRACT.md sections 2
     /// and 3). `retention_ms` is how long events are kept.
     pub fn unfit(&self, now: Timestamp, retention_ms: i64) -> Option<&str> {
-        if let Body::Unfit { reason, .. } = &self.body {
-            return Some(reason);
+        match &self.body {
+            Body::Unfit { reason, .. } => return Some(reason),
+            // It is about no time: however late it comes, it is true.
+            Body::Statement(_) => return None,
+            _ => (),
         }
         let age = now.millis_since(self.occurred_at);
         if age < -FUTURE_MAX {
@@ -298,6 +314,21 @@ impl Event {
             Some("expired")
         } else {
             None
+        }
+    }
+
+    /// A receiver's statement, on its way to the store. Its identity differs with each.
+    pub fn stating(statement: Statement, now: Timestamp) -> Self {
+        let counting = &statement.counting;
+        let text = format!("{}.{}.{}", counting.receiver, counting.epoch, statement.version);
+        Self {
+            source: counting.source.clone(),
+            identity: Identity::trusted(&text),
+            occurred_at: now,
+            received_at: now,
+            entry: None,
+            body: Body::Statement(Box::new(statement)),
+            payload: "null".into(),
         }
     }
 
@@ -322,6 +353,7 @@ impl Event {
             identity: Identity::of_bytes(bytes),
             occurred_at: now,
             received_at: now,
+            entry: None,
             body: Body::Unfit {
                 event_type: EventType::trusted("unknown"),
                 reason: format!("{UNDECODABLE}:{why}"),

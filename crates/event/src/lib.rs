@@ -1,6 +1,7 @@
 //! What an event is, when to believe it, what is derived from it, how it counts, and the seams it
 //! moves through. No runtime, no clock, no I/O: the time of day and the bytes come in as arguments.
 
+mod account;
 mod cloudevents;
 mod deadletter;
 mod derive;
@@ -9,6 +10,7 @@ mod envelope;
 mod event;
 mod failure;
 mod fields;
+mod ledger;
 mod linktree;
 mod moment;
 mod names;
@@ -23,6 +25,7 @@ mod secret;
 mod signature;
 mod sketch;
 
+pub use account::{Account, Balance, Settled, settled, settled_dead};
 pub use cloudevents::{Undecodable, decode_batch, encode_batch, encode_event};
 pub use deadletter::{DeadFilter, DeadLetter};
 pub use derive::{
@@ -34,6 +37,7 @@ pub use event::{
     Visit, VisitKind,
 };
 pub use failure::{Cause, Failure};
+pub use ledger::{BadEntry, Counting, Entry, Numbers, ReceiverId, Statement};
 pub use moment::{Day, Hour, Timestamp};
 pub use names::{BadName, EventType, Identity, LinkId, ProfileId, SourceName};
 pub use privacy::{PersonalKeys, VisitorId, VisitorKey};
@@ -52,4 +56,4 @@ pub use seams::{
 };
 pub use secret::{BadSecret, SigningKey};
 pub use signature::{Claim, Found, Source, Verified, sign, verify};
-pub use sketch::{BadSketch, Sketch};
+pub use sketch::{BadSketch, Sketch, Union};

@@ -95,7 +95,7 @@ impl Rollup {
                 self.profiles.entry(fields.profile_id.clone()).or_default().merge(&said);
             }
             Body::Milestone(milestone) => self.add_milestone(milestone, event),
-            Body::Unknown { .. } | Body::Unfit { .. } => (),
+            Body::Unknown { .. } | Body::Unfit { .. } | Body::Statement(_) => (),
         }
     }
 

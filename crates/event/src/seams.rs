@@ -4,9 +4,11 @@
 use std::future::Future;
 use std::time::Duration;
 
+use crate::account::Account;
 use crate::deadletter::{DeadFilter, DeadLetter};
 use crate::event::{Event, Key};
 use crate::failure::Failure;
+use crate::ledger::Statement;
 use crate::moment::{Day, Hour, Timestamp};
 use crate::names::{EventType, Identity, LinkId, ProfileId, SourceName};
 use crate::privacy::VisitorId;
@@ -189,6 +191,17 @@ pub trait EventStore: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<Recorded, Failure>> + Send;
 
+    /// Takes in what receivers state of their promises; an older statement changes nothing.
+    fn state(
+        &self,
+        statements: &[Statement],
+        now: Timestamp,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// The ledger, in order: what was promised against what [`record`](Self::record) and
+    /// [`bury`](Self::bury) have settled. Counts up what is complete, so that it stays small.
+    fn ledger(&self) -> impl Future<Output = Result<Vec<Account>, Failure>> + Send;
+
     /// Keeps dead letters. The same event again raises its attempts.
     fn bury(&self, letters: &[DeadLetter]) -> impl Future<Output = Result<(), Failure>> + Send;
 
@@ -219,6 +232,14 @@ pub trait EventStore: Send + Sync {
     fn remove_dead_letters(
         &self,
         letters: &[(Key, u32)],
+    ) -> impl Future<Output = Result<u64, Failure>> + Send;
+
+    /// As [`EventStore::remove_dead_letters`], of letters whose events were published again: one that
+    /// is buried once more continues from the attempts and the first time that it had.
+    fn release_dead_letters(
+        &self,
+        letters: &[(Key, u32)],
+        now: Timestamp,
     ) -> impl Future<Output = Result<u64, Failure>> + Send;
 
     /// What the pipeline has done.

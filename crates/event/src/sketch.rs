@@ -37,13 +37,11 @@ impl Sketch {
         self.0.update(visitor.0);
     }
 
-    /// Adds everybody in the other one.
+    /// Adds everybody in the other one. For many, [`Union`] is quicker.
     pub fn merge(&mut self, other: &Self) {
-        let lg_k = self.0.lg_config_k().max(other.0.lg_config_k());
-        let mut union = HllUnion::new(lg_k).expect("a sketch's size is a union's too");
-        union.update(&self.0);
-        union.update(&other.0);
-        self.0 = union.to_sketch(HllType::Hll8);
+        let mut union = Union::of(self);
+        union.add(other);
+        *self = union.finish();
     }
 
     /// How many distinct visitors. Does not depend on the order in which they came or were merged.
@@ -70,6 +68,29 @@ impl Sketch {
     /// Read back; damaged bytes are an error, never a number.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadSketch> {
         HllSketch::deserialize(bytes).map(Self).map_err(|error| BadSketch(error.to_string()))
+    }
+}
+
+/// Sketches of one size that are being merged, without a sketch in between for each.
+pub struct Union(HllUnion);
+
+impl Union {
+    /// Begins with everybody in this one.
+    pub fn of(first: &Sketch) -> Self {
+        let lg_k = first.0.lg_config_k();
+        let mut union = HllUnion::new(lg_k).expect("a sketch's size is a union's too");
+        union.update(&first.0);
+        Self(union)
+    }
+
+    /// Adds everybody in the other one.
+    pub fn add(&mut self, other: &Sketch) {
+        self.0.update(&other.0);
+    }
+
+    /// Everybody.
+    pub fn finish(&self) -> Sketch {
+        Sketch(self.0.to_sketch(HllType::Hll8))
     }
 }
 

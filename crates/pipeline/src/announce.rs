@@ -1,6 +1,6 @@
 //! A policy over a handler: what was handled is announced, at least once, so that others can follow.
 
-use treehook_event::{Event, Failure, Handler, Publisher};
+use treehook_event::{Body, Event, Failure, Handler, Publisher};
 
 use crate::Clock;
 
@@ -32,13 +32,15 @@ impl<H: Handler, P: Publisher> Handler for Announce<H, P> {
     async fn handle(&self, events: &[Event]) -> Result<(), Failure> {
         self.inner.handle(events).await?;
         let now = (self.clock)();
-        let buried = |event: &&Event| event.unfit(now, self.retention_ms).is_some();
-        if events.iter().any(|event| buried(&event)) {
-            let applied: Vec<Event> =
-                events.iter().filter(|event| !buried(event)).cloned().collect();
-            self.announce(&applied).await
-        } else {
+        let applied = |event: &&Event| {
+            let is_event = !matches!(event.body, Body::Statement(_));
+            is_event && event.unfit(now, self.retention_ms).is_none()
+        };
+        if events.iter().all(|event| applied(&event)) {
             self.announce(events).await
+        } else {
+            let applied: Vec<Event> = events.iter().filter(applied).cloned().collect();
+            self.announce(&applied).await
         }
     }
 

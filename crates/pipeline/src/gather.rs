@@ -7,6 +7,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use treehook_event::{Accepted, Event, Failure, Publisher};
 
+use crate::ledger::{Journal, Ledger};
+
 /// What bounds a gathered publish.
 #[derive(Debug, Clone, Copy)]
 pub struct GatherLimits {
@@ -48,14 +50,17 @@ pub struct Gather {
 }
 
 impl Gather {
-    /// Starts gathering for a publisher. Await the handle after the last `Gather` is dropped: by
-    /// then every request has its answer.
-    pub fn start<P: Publisher + 'static>(
+    /// Starts gathering for a publisher; the ledger numbers what goes out, and knows what came of it
+    /// before anybody is answered. Await the handle after the last `Gather` is dropped: by then every
+    /// request has its answer.
+    pub fn start<P: Publisher + 'static, J: Journal + 'static>(
         publisher: P,
+        ledger: Arc<Ledger<J>>,
         limits: GatherLimits,
     ) -> (Self, JoinHandle<()>) {
         let (requests, waiting) = mpsc::channel(limits.waiting.max(1));
-        let task = tokio::spawn(gather(waiting, Arc::new(publisher), limits));
+        let outlet = Arc::new(Outlet { publisher, ledger });
+        let task = tokio::spawn(gather(waiting, outlet, limits));
         (Self { requests }, task)
     }
 }
@@ -70,9 +75,15 @@ impl Publisher for Gather {
     }
 }
 
-async fn gather<P: Publisher + 'static>(
+/// Where batches go.
+struct Outlet<P, J> {
+    publisher: P,
+    ledger: Arc<Ledger<J>>,
+}
+
+async fn gather<P: Publisher + 'static, J: Journal + 'static>(
     mut requests: mpsc::Receiver<Waiting>,
-    publisher: Arc<P>,
+    outlet: Arc<Outlet<P, J>>,
     limits: GatherLimits,
 ) {
     let mut in_flight = JoinSet::new();
@@ -93,7 +104,7 @@ async fn gather<P: Publisher + 'static>(
         }
         let rest = waiting.split_off(fitting(&waiting, limits));
         let batch = std::mem::replace(&mut waiting, rest);
-        in_flight.spawn(publish(Arc::clone(&publisher), batch));
+        in_flight.spawn(publish(Arc::clone(&outlet), batch));
     }
     while in_flight.join_next().await.is_some() {}
 }
@@ -109,14 +120,17 @@ fn fitting(waiting: &[Waiting], limits: GatherLimits) -> usize {
     fits.count().max(1)
 }
 
-async fn publish<P: Publisher>(publisher: Arc<P>, batch: Vec<Waiting>) {
-    let mut events = Vec::with_capacity(batch.iter().map(|request| request.events.len()).sum());
+async fn publish<P: Publisher, J: Journal>(outlet: Arc<Outlet<P, J>>, batch: Vec<Waiting>) {
+    let mut events: Vec<Event> =
+        Vec::with_capacity(batch.iter().map(|request| request.events.len()).sum());
     let mut answers = Vec::with_capacity(batch.len());
     for request in batch {
         events.extend(request.events);
         answers.push(request.answer);
     }
-    let outcome = publisher.publish(&events).await;
+    let page = outlet.ledger.open(&mut events);
+    let outcome = outlet.publisher.publish(&events).await;
+    outlet.ledger.close(page, outcome.is_ok());
     for answer in answers {
         // A sender that hung up gets no answer; its events are durable all the same.
         drop(answer.send(outcome.clone()));

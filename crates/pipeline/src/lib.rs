@@ -7,6 +7,7 @@ mod bury;
 mod drain;
 mod forward;
 mod gather;
+mod ledger;
 mod record;
 mod spool;
 
@@ -16,6 +17,7 @@ pub use bury::Bury;
 pub use drain::{Limits, drain};
 pub use forward::Forward;
 pub use gather::{Gather, GatherLimits};
+pub use ledger::{Journal, Ledger, Page, Unkept};
 pub use record::Record;
 pub use spool::Spool;
 

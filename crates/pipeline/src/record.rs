@@ -89,24 +89,24 @@ impl<S: EventStore> Record<S> {
 impl<S: EventStore> Handler for Record<S> {
     async fn handle(&self, events: &[Event]) -> Result<(), Failure> {
         let now = (self.clock)();
-        let letters: Vec<DeadLetter> = events
-            .iter()
-            .filter_map(|event| {
-                let reason = event.unfit(now, self.retention_ms)?;
-                Some(DeadLetter::of(event, reason, now))
-            })
-            .collect();
-        if letters.is_empty() {
+        let mut letters = Vec::new();
+        let mut statements = Vec::new();
+        let mut fit = Vec::new();
+        for event in events {
+            match (&event.body, event.unfit(now, self.retention_ms)) {
+                (Body::Statement(statement), _) => statements.push((**statement).clone()),
+                (_, Some(reason)) => letters.push(DeadLetter::of(event, reason, now)),
+                (_, None) => fit.push(event),
+            }
+        }
+        if fit.len() == events.len() {
             return self.record(events, now).await;
         }
-        let fit: Vec<Event> = events
-            .iter()
-            .filter(|event| event.unfit(now, self.retention_ms).is_none())
-            .cloned()
-            .collect();
+        let fit: Vec<Event> = fit.into_iter().cloned().collect();
         // Recorded first: repeating that changes no count, while a letter counts its attempts.
         self.record(&fit, now).await?;
-        self.bury_all(&letters).await
+        self.bury_all(&letters).await?;
+        if statements.is_empty() { Ok(()) } else { self.store.state(&statements, now).await }
     }
 
     async fn bury(&self, event: &Event, reason: &str) -> Result<(), Failure> {

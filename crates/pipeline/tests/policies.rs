@@ -3,16 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by ending")]
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use treehook_event::{
     Accepted, Body, Consumer, Delivery, Event, EventType, Failure, Handler, Identity, Publisher,
-    SourceName, Timestamp,
+    ReceiverId, SourceName, Timestamp,
 };
-use treehook_pipeline::{Gather, GatherLimits, Limits, Spool, drain};
+use treehook_pipeline::{Gather, GatherLimits, Ledger, Limits, Spool, Unkept, drain};
 
 fn event(identity: &str) -> Event {
     Event {
@@ -20,6 +20,7 @@ fn event(identity: &str) -> Event {
         identity: Identity::given(identity),
         occurred_at: Timestamp::from_seconds(1),
         received_at: Timestamp::from_seconds(1),
+        entry: None,
         body: Body::Unknown { event_type: EventType::given("x") },
         payload: "{}".into(),
     }
@@ -77,10 +78,15 @@ fn outage() -> Failure {
     Failure::transient("broker_down", "no broker")
 }
 
+/// A ledger that nobody reads.
+fn unaudited() -> Arc<Ledger<Unkept>> {
+    Arc::new(Ledger::start(ReceiverId(1), 1, Vec::new(), Unkept))
+}
+
 #[tokio::test]
 async fn one_request_at_rest_goes_out_alone_and_at_once() {
     let shelf = leaked(Shelf::new());
-    let (gather, task) = Gather::start(shelf, GatherLimits::default());
+    let (gather, task) = Gather::start(shelf, unaudited(), GatherLimits::default());
     assert_eq!(gather.publish(&[event("a")]).await, Ok(Accepted::Queued));
     assert_eq!(shelf.batches(), [["a"]]);
     drop(gather);
@@ -91,7 +97,7 @@ async fn one_request_at_rest_goes_out_alone_and_at_once() {
 async fn what_comes_while_publishes_are_in_flight_goes_out_together_within_limits() {
     let shelf = leaked(Shelf::new());
     let limits = GatherLimits { events: 10, in_flight: 1, ..GatherLimits::default() };
-    let (gather, task) = Gather::start(shelf, limits);
+    let (gather, task) = Gather::start(shelf, unaudited(), limits);
     shelf.gate.send_replace(false);
     let requests: Vec<_> = (0..25)
         .map(|n| {
@@ -116,7 +122,7 @@ async fn what_comes_while_publishes_are_in_flight_goes_out_together_within_limit
 #[tokio::test]
 async fn everybody_gathered_hears_of_the_failure() {
     let shelf = leaked(Shelf::failing(outage()));
-    let (gather, task) = Gather::start(shelf, GatherLimits::default());
+    let (gather, task) = Gather::start(shelf, unaudited(), GatherLimits::default());
     let (one, two) = ([event("a")], [event("b")]);
     let (first, second) = tokio::join!(gather.publish(&one), gather.publish(&two));
     assert_eq!((first, second), (Err(outage()), Err(outage())));

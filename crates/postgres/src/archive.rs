@@ -138,7 +138,8 @@ impl<'a> Rows<'a> {
             | Body::Profile(_)
             | Body::Milestone(_)
             | Body::Unknown { .. }
-            | Body::Unfit { .. } => None,
+            | Body::Unfit { .. }
+            | Body::Statement(_) => None,
         };
         self.day.push(date(event.occurred_at.day()));
         self.key.push(&key.0);
@@ -198,7 +199,8 @@ fn detail(body: &Body) -> Option<String> {
         | Body::Profile(_)
         | Body::Milestone(_)
         | Body::Unknown { .. }
-        | Body::Unfit { .. } => {
+        | Body::Unfit { .. }
+        | Body::Statement(_) => {
             Some(serde_json::to_string(body).expect("a body has nothing that JSON lacks"))
         }
     }

@@ -9,6 +9,7 @@ mod connect;
 mod counts;
 mod deadletters;
 mod erase;
+mod ledger;
 mod merge;
 mod partitions;
 mod record;

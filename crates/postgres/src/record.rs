@@ -1,12 +1,12 @@
 //! Recording: archive, count and tally a batch in one transaction, so that an event counts once.
 
 use sqlx::{Connection as _, PgConnection};
-use treehook_event::{Event, Recorded, Timestamp, fold};
+use treehook_event::{Event, Recorded, Timestamp, fold, settled};
 
 use crate::archive::{self, Batch};
 use crate::columns::{bigint, moment};
 use crate::partitions::Partitions;
-use crate::{classify, counts, merge};
+use crate::{classify, counts, ledger, merge};
 
 /// How often a batch is begun anew because a day or a row was dropped just then. Either is dropped
 /// once; more often than this, something else is wrong.
@@ -54,6 +54,7 @@ async fn record_once(
     let rollup = fold(fresh.iter().map(|position| &events[*position]));
     counts::add(&mut transaction, &rollup).await?;
     merge::add(&mut transaction, rollup).await?;
+    ledger::settle(&mut transaction, &settled(events, &fresh)).await?;
     let duplicates = u64::try_from(events.len() - fresh.len()).unwrap_or(u64::MAX);
     let recorded = Recorded { fresh, duplicates };
     tally(&mut transaction, instance, events, &recorded, now).await?;

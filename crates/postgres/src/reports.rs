@@ -5,7 +5,7 @@ use sqlx::{FromRow, PgConnection};
 use time::OffsetDateTime;
 use treehook_event::{
     AudienceCount, Day, Dimension, Hour, HourCount, Key, LinkId, LinkState, LinkTotal, Milestone,
-    MilestoneRow, ProfileId, ProfileState, ProfileSummary, Sketch,
+    MilestoneRow, ProfileId, ProfileState, ProfileSummary, Sketch, Union,
 };
 
 use crate::classify::Unreadable;
@@ -163,11 +163,11 @@ pub(crate) async fn profile_visitors(
     .bind(date(from))
     .bind(date(to))
     .fetch(connection);
-    let mut visitors = Sketch::for_profile();
+    let mut visitors = Union::of(&Sketch::for_profile());
     while let Some(bytes) = rows.try_next().await? {
-        visitors.merge(&sketch(&bytes, "profile_visitors")?);
+        visitors.add(&sketch(&bytes, "profile_visitors")?);
     }
-    Ok(visitors)
+    Ok(visitors.finish())
 }
 
 /// Each link's visitors over days, in order of link.
@@ -185,15 +185,15 @@ pub(crate) async fn link_visitors(
     .bind(date(from))
     .bind(date(to))
     .fetch(connection);
-    let mut visitors: Vec<(LinkId, Sketch)> = Vec::new();
+    let mut visitors: Vec<(LinkId, Union)> = Vec::new();
     while let Some((link, bytes)) = rows.try_next().await? {
         let sketch = sketch(&bytes, "link_visitors")?;
         match visitors.last_mut() {
-            Some((last, merged)) if last.as_str() == link => merged.merge(&sketch),
-            Some(_) | None => visitors.push((LinkId::trusted(&link), sketch)),
+            Some((last, merged)) if last.as_str() == link => merged.add(&sketch),
+            Some(_) | None => visitors.push((LinkId::trusted(&link), Union::of(&sketch))),
         }
     }
-    Ok(visitors)
+    Ok(visitors.into_iter().map(|(link, merged)| (link, merged.finish())).collect())
 }
 
 fn sketch(bytes: &[u8], table: &'static str) -> sqlx::Result<Sketch> {

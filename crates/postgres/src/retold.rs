@@ -180,6 +180,7 @@ fn rollup(said: &Said) -> sqlx::Result<Rollup> {
         identity: Identity::trusted(identity),
         occurred_at: at,
         received_at: at,
+        entry: None,
         body,
         payload: "null".into(),
     }]))

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use treehook_event::{
-    AudienceCount, Day, DeadFilter, DeadLetter, Difference, Dimension, Event, EventStore, Failure,
-    Hour, HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId, ProfileSummary,
-    Recorded, Sketch, Tally, Timestamp,
+    Account, AudienceCount, Day, DeadFilter, DeadLetter, Difference, Dimension, Event, EventStore,
+    Failure, Hour, HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId,
+    ProfileSummary, Recorded, Sketch, Statement, Tally, Timestamp,
 };
 
 use crate::connect::{Store, bounded};
-use crate::{deadletters, record, reports, upkeep, verify};
+use crate::{deadletters, ledger, record, reports, upkeep, verify};
 
 /// A batch is a dozen statements that each have 30 s at the server. Beyond this the server is gone
 /// without a word, or so slow that starting anew is better.
@@ -39,6 +39,14 @@ impl EventStore for Store {
         bounded!(self, RECORD_MAX, |connection| deadletters::bury(connection, letters))
     }
 
+    async fn state(&self, statements: &[Statement], now: Timestamp) -> Result<(), Failure> {
+        bounded!(self, RECORD_MAX, |connection| ledger::state(connection, statements, now))
+    }
+
+    async fn ledger(&self) -> Result<Vec<Account>, Failure> {
+        bounded!(self, MAINTAIN_MAX, |connection| ledger::ledger(connection))
+    }
+
     async fn ping(&self) -> Result<(), Failure> {
         bounded!(self, PING_MAX, |connection| sqlx::Connection::ping(connection))
     }
@@ -64,6 +72,14 @@ impl EventStore for Store {
 
     async fn remove_dead_letters(&self, letters: &[(Key, u32)]) -> Result<u64, Failure> {
         bounded!(self, QUERY_MAX, |connection| deadletters::remove(connection, letters))
+    }
+
+    async fn release_dead_letters(
+        &self,
+        letters: &[(Key, u32)],
+        now: Timestamp,
+    ) -> Result<u64, Failure> {
+        bounded!(self, QUERY_MAX, |connection| deadletters::release(connection, letters, now))
     }
 
     async fn tally(&self) -> Result<Tally, Failure> {

@@ -7,6 +7,8 @@ use time::OffsetDateTime;
 use treehook_event::{Maintained, Tally, Timestamp};
 
 use crate::columns::{count, moment, timestamp};
+use crate::deadletters;
+use crate::ledger;
 use crate::partitions::{self, Partitions};
 
 /// Days made ahead: upkeep may fail for a week before a worker has to make one on demand.
@@ -35,7 +37,9 @@ pub(crate) async fn maintain(
     if days_dropped > 0 {
         partitions.forget();
     }
+    deadletters::forget_redriven(connection, today.plus(-kept).start()).await?;
     fold_tallies(connection, now).await?;
+    ledger::retire(connection, now).await?;
     Ok(Maintained { days_dropped })
 }
 

@@ -118,6 +118,7 @@ mod tests {
             identity: Identity::trusted(&format!("evt_{id}")),
             occurred_at: Timestamp::from_seconds(1_700_000_000),
             received_at: Timestamp::from_seconds(1_700_000_001),
+            entry: None,
             body: Body::Unknown { event_type: EventType::trusted(event_type) },
             payload: format!("\"{}\"", "x".repeat(payload_bytes)).into(),
         }

@@ -42,7 +42,8 @@ fn bind(values: &mut Values<'_>, key: Key, event: &Event, now: Timestamp) {
         | Body::Profile(_)
         | Body::Milestone(_)
         | Body::Unknown { .. }
-        | Body::Unfit { .. } => None,
+        | Body::Unfit { .. }
+        | Body::Statement(_) => None,
     };
     values
         .push_bind(key.0.to_vec())
@@ -80,7 +81,8 @@ fn detail(body: &Body) -> Option<String> {
         | Body::Profile(_)
         | Body::Milestone(_)
         | Body::Unknown { .. }
-        | Body::Unfit { .. } => {
+        | Body::Unfit { .. }
+        | Body::Statement(_) => {
             Some(serde_json::to_string(body).expect("writing JSON to memory cannot fail"))
         }
     }

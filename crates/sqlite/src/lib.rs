@@ -12,6 +12,7 @@ mod database;
 mod dead;
 mod erase;
 mod history;
+mod ledger;
 mod merged;
 mod queue;
 mod record;

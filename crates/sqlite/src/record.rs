@@ -1,14 +1,16 @@
 //! Recording a batch: archive, dedupe and count in one transaction.
 
 use sqlx::{SqliteConnection, query};
-use treehook_event::{Event, Failure, LinkId, MilestoneRow, Recorded, Rollup, Timestamp, fold};
+use treehook_event::{
+    Event, Failure, LinkId, MilestoneRow, Recorded, Rollup, Timestamp, fold, settled,
+};
 
 use crate::bulk;
 use crate::classify::failure;
 use crate::database::Database;
 use crate::states::{LINKS, PROFILES};
 use crate::visitors::{LINK_VISITORS, PROFILE_VISITORS};
-use crate::{archive, counts};
+use crate::{archive, counts, ledger};
 
 /// Archives and counts what is fresh.
 pub(crate) async fn record(
@@ -22,6 +24,7 @@ pub(crate) async fn record(
     let mut transaction = database.write().await?;
     let fresh = archive::insert(&mut transaction, events, now).await?;
     add(&mut transaction, &fold(fresh.iter().map(|position| &events[*position]))).await?;
+    ledger::settle(&mut transaction, &settled(events, &fresh)).await?;
     let duplicates = (events.len() - fresh.len()) as u64;
     let newest = fresh.iter().map(|position| events[*position].occurred_at).max();
     tally(&mut transaction, fresh.len() as u64, duplicates, newest).await?;

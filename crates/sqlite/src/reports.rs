@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{query, query_as};
 use treehook_event::{
     AudienceCount, Day, Dimension, Failure, Hour, HourCount, LinkId, LinkState, LinkTotal,
-    Milestone, MilestoneRow, ProfileId, ProfileSummary, Sketch, Tally, Timestamp,
+    Milestone, MilestoneRow, ProfileId, ProfileSummary, Sketch, Tally, Timestamp, Union,
 };
 
 use crate::classify::{damaged, failure};
@@ -179,11 +179,11 @@ pub(crate) async fn profile_visitors(
     .bind(from.0)
     .bind(to.0)
     .fetch(database.readers());
-    let mut visitors = Sketch::for_profile();
+    let mut visitors = Union::of(&Sketch::for_profile());
     while let Some(row) = rows.try_next().await.map_err(failure)? {
-        visitors.merge(&Sketch::read(&row)?);
+        visitors.add(&Sketch::read(&row)?);
     }
-    Ok(visitors)
+    Ok(visitors.finish())
 }
 
 /// Each link's visitors over days.
@@ -201,15 +201,15 @@ pub(crate) async fn link_visitors(
     .bind(from.0)
     .bind(to.0)
     .fetch(database.readers());
-    let mut links: Vec<(LinkId, Sketch)> = Vec::new();
+    let mut links: Vec<(LinkId, Union)> = Vec::new();
     while let Some(row) = rows.try_next().await.map_err(failure)? {
         let (link, sketch) = (link_id(&row)?, Sketch::read(&row)?);
         match links.last_mut() {
-            Some((last, visitors)) if *last == link => visitors.merge(&sketch),
-            Some(_) | None => links.push((link, sketch)),
+            Some((last, visitors)) if *last == link => visitors.add(&sketch),
+            Some(_) | None => links.push((link, Union::of(&sketch))),
         }
     }
-    Ok(links)
+    Ok(links.into_iter().map(|(link, visitors)| (link, visitors.finish())).collect())
 }
 
 /// Clicks by country, referrer and device.

@@ -5,6 +5,8 @@ use treehook_event::{Day, Failure, Maintained, Timestamp};
 
 use crate::classify::failure;
 use crate::database::Database;
+use crate::dead;
+use crate::ledger;
 
 /// Rows deleted in one transaction: some ten milliseconds in which nobody else can record.
 const ROWS_PER_STEP: i64 = 2000;
@@ -26,6 +28,8 @@ pub(crate) async fn maintain(
         drop_day(database, day).await?;
         days_dropped += 1;
     }
+    dead::forget_redriven(database, keep_from.start()).await?;
+    ledger::retire(database, now).await?;
     give_back(database).await?;
     query("pragma optimize").execute(database.writer()).await.map_err(failure)?;
     Ok(Maintained { days_dropped })

@@ -69,6 +69,7 @@ fn archived(row: &SqliteRow) -> Result<Event, Failure> {
         identity: Identity::trusted(read(row, "identity")?),
         occurred_at: timestamp(row, "occurred_at")?,
         received_at: timestamp(row, "occurred_at")?,
+        entry: None,
         body,
         payload: "null".into(),
     })

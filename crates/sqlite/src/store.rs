@@ -5,13 +5,14 @@ use std::path::Path;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteAutoVacuum;
 use treehook_event::{
-    AudienceCount, Day, DeadFilter, DeadLetter, Difference, Dimension, Erased, Event, EventStore,
-    Failure, HistoryRow, Hour, HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow,
-    ProfileId, ProfileSummary, Recorded, Sketch, Subjects, Tally, Timestamp, VisitorId,
+    Account, AudienceCount, Day, DeadFilter, DeadLetter, Difference, Dimension, Erased, Event,
+    EventStore, Failure, HistoryRow, Hour, HourCount, Key, LinkId, LinkTotal, Maintained,
+    MilestoneRow, ProfileId, ProfileSummary, Recorded, Sketch, Statement, Subjects, Tally,
+    Timestamp, VisitorId,
 };
 
 use crate::database::{Database, Shape};
-use crate::{dead, erase, history, record, reports, retention, verify};
+use crate::{dead, erase, history, ledger, record, reports, retention, verify};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite/store");
 
@@ -66,6 +67,14 @@ impl EventStore for Store {
         dead::bury(&self.database, letters).await
     }
 
+    async fn state(&self, statements: &[Statement], now: Timestamp) -> Result<(), Failure> {
+        ledger::state(&self.database, statements, now).await
+    }
+
+    async fn ledger(&self) -> Result<Vec<Account>, Failure> {
+        ledger::ledger(&self.database).await
+    }
+
     async fn ping(&self) -> Result<(), Failure> {
         reports::ping(&self.database).await
     }
@@ -84,6 +93,14 @@ impl EventStore for Store {
 
     async fn remove_dead_letters(&self, letters: &[(Key, u32)]) -> Result<u64, Failure> {
         dead::remove(&self.database, letters).await
+    }
+
+    async fn release_dead_letters(
+        &self,
+        letters: &[(Key, u32)],
+        now: Timestamp,
+    ) -> Result<u64, Failure> {
+        dead::release(&self.database, letters, now).await
     }
 
     async fn tally(&self) -> Result<Tally, Failure> {

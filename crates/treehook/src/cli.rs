@@ -1,5 +1,6 @@
 //! The command line: commands, flags, and an example for each.
 
+mod dead;
 mod diagnosis;
 mod looking;
 mod roles;
@@ -7,10 +8,12 @@ mod traffic;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use dead::{
+    Dead, DeadChosen, DeadCommand, DeadFilterArgs, DeadList, DeadRedrive, DeadShow, ListFormat,
+};
 pub(crate) use diagnosis::{DebugBundle, Doctor, Erase, Explain};
 pub(crate) use looking::{
-    Dead, DeadChosen, DeadCommand, DeadFilterArgs, DeadList, DeadShow, Format, Outbox,
-    OutboxCommand, OutboxStatus, Report, Verify, Webhooks, WebhooksCommand,
+    Format, Outbox, OutboxCommand, OutboxStatus, Report, Verify, Webhooks, WebhooksCommand,
 };
 pub(crate) use roles::{Admin, ConsoleArgs, Receive, Serve, Shared, Work};
 pub(crate) use traffic::{Demo, Simulate};

@@ -2,11 +2,13 @@
 //! link-in-bio platforms. This is the roof: it knows every part and decides nothing.
 
 mod admin;
+mod books;
 mod cli;
 mod clock;
 mod commands;
 mod config;
 mod datadir;
+mod journal;
 mod process;
 mod redrive;
 mod roles;

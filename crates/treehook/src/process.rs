@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,29 @@ pub(crate) const INTAKE_GRACE: Duration = Duration::from_secs(12);
 const REST_GRACE: Duration = Duration::from_secs(13);
 /// How long connections may take to close. Together below the 30 s of INTERFACE.md.
 const LAST_GRACE: Duration = Duration::from_secs(2);
+
+/// Files that are asked for: what the connections of a large deployment take, and a number that
+/// nobody minds.
+const FILES_WANTED: u64 = 65_536;
+/// Files that are not for those who come in: databases, logs, connections to the servers behind.
+const FILES_RESERVED: u64 = 256;
+
+/// Asks the system for as many open files as it allows, since it gives 1,024 to begin with, and says
+/// how many connections fit into what there is. Without, a crowd at the door would keep us from
+/// reaching the broker.
+pub(crate) fn connections_max() -> usize {
+    let given = getrlimit(Resource::Nofile);
+    let wanted = given.maximum.map_or(FILES_WANTED, |most| most.min(FILES_WANTED));
+    let mut files = given.current.unwrap_or(u64::MAX);
+    if files < wanted {
+        match setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..given }) {
+            Ok(()) => files = wanted,
+            Err(error) => warn!("no more than {files} open files are allowed: {error}"),
+        }
+    }
+    let connections = files.saturating_sub(FILES_RESERVED).max(FILES_RESERVED);
+    usize::try_from(connections).unwrap_or(usize::MAX)
+}
 
 /// What runs here. Intake ends first, so that what it accepted still finds everything in place.
 pub(crate) struct Process {

@@ -2,12 +2,13 @@
 
 use treehook_event::{DeadLetter, Event, EventStore as _, Failure, Key, Publisher, decode_batch};
 
+use crate::clock;
 use crate::store::Store;
 use crate::vitals::Vitals;
 
-/// Publishes the letters' events, then removes the letters; says how many are gone. Stopped in
-/// between, an event is redriven twice and counts once. A letter that was buried again meanwhile
-/// stays.
+/// Publishes the letters' events, then takes the letters off the list; says how many are gone.
+/// Stopped in between, an event is redriven twice and counts once. A letter that was buried again
+/// meanwhile stays; one that is buried later continues its history.
 pub(crate) async fn redrive<P: Publisher>(
     publisher: &P,
     store: &Store,
@@ -15,15 +16,19 @@ pub(crate) async fn redrive<P: Publisher>(
 ) -> Result<u64, Failure> {
     let mut events = Vec::with_capacity(letters.len());
     for letter in letters {
-        let unreadable = |error| {
-            let detail = format!("dead letter {} cannot be read: {error}", letter.id());
-            Failure::poison("invalid_data", detail)
-        };
-        let held = decode_batch(letter.event.as_bytes()).map_err(unreadable)?;
-        events.extend(held.into_iter().flat_map(Event::retried));
+        events.extend(events_of(letter)?);
     }
     publisher.publish(&events).await?;
-    store.remove_dead_letters(&as_read(letters)).await
+    store.release_dead_letters(&as_read(letters), clock::now()).await
+}
+
+/// What the letter's event is worth another try as.
+pub(crate) fn events_of(letter: &DeadLetter) -> Result<Vec<Event>, Failure> {
+    let held = decode_batch(letter.event.as_bytes()).map_err(|error| {
+        let detail = format!("dead letter {} cannot be read: {error}", letter.id());
+        Failure::poison("invalid_data", detail)
+    })?;
+    Ok(held.into_iter().flat_map(Event::retried).collect())
 }
 
 /// The letters as they were read: one that is buried again is another.

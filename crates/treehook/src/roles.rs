@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,21 +11,24 @@ use std::time::Duration;
 use metrics::counter;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::ExposeSecret as _;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use treehook_event::{Cause, Context, EventStore as _, Failure, Publisher};
 use treehook_pipeline::{
-    Announce, Backoff, Bury, Forward, Gather, GatherLimits, Limits, Record, Spool, drain,
+    Announce, Backoff, Bury, Forward, Gather, GatherLimits, Ledger, Limits, Record, Spool, drain,
 };
 use treehook_rabbitmq::{Broker, BrokerConfig, BrokerState, Timeouts, Topology, Which};
 use treehook_receiver::{Door, DoorLimits, ServeLimits};
 use treehook_sqlite::{Queue, QueueLimits};
 
 use crate::admin::{self, AdminParts};
+use crate::books;
 use crate::clock;
 use crate::config::Config;
 use crate::datadir;
-use crate::process::{INTAKE_GRACE, Process};
+use crate::journal::{self, JournalFile, Kept};
+use crate::process::{INTAKE_GRACE, Process, connections_max};
 use crate::store::Store;
 use crate::vitals::{Counted, Outbox, Vitals, Watched};
 
@@ -69,10 +72,11 @@ impl Roles {
         self.vitals.database_up = Some(Arc::new(AtomicBool::new(true)));
         let broker = self.start_broker("serve")?;
         let public = match &broker {
-            None => self.start_front(outbox)?,
+            None => self.start_front(outbox.clone(), outbox, false)?,
             Some(broker) => {
                 self.start_relay(&queue, broker);
-                self.start_front(Spool::new(broker.publisher(), outbox))?
+                let spool = Spool::new(broker.publisher(), outbox);
+                self.start_front(spool, broker.publisher(), false)?
             }
         };
         match (broker, &store) {
@@ -89,7 +93,8 @@ impl Roles {
         let (queue, outbox) = self.open_queue(false).await?;
         let broker = self.start_broker("receive")?.ok_or_else(|| needs("TREEHOOK_AMQP_URL"))?;
         self.start_relay(&queue, &broker);
-        let public = self.start_front(Spool::new(broker.publisher(), outbox))?;
+        let spool = Spool::new(broker.publisher(), outbox);
+        let public = self.start_front(spool, broker.publisher(), true)?;
         let store = match &self.config.database_url {
             Some(url) => Some(Store::open(Some(url), &self.config.data_dir).await?),
             None => None,
@@ -116,6 +121,8 @@ impl Roles {
             self.held.push(datadir::hold(dir)?);
             let queue = Queue::open(dir, self.queue_limits()).await?;
             self.start_relay(&queue, &broker);
+            let (left, stop) = (journal::left_behind(dir)?, self.process.stop.clone());
+            self.process.spawn(books::state_left_behind(left, broker.publisher(), stop));
         }
         self.start_worker(&broker, &server, migrate);
         let admin = self.start_admin(Some(Store::Postgres(server)))?;
@@ -191,7 +198,14 @@ impl Roles {
         Ok(Some(broker))
     }
 
-    fn start_front<P: Publisher + 'static>(&mut self, publisher: P) -> Result<SocketAddr, Failure> {
+    /// The door, publishing through `publisher`. What it promises is stated through `desk`; at the
+    /// end too, unless the next start in this directory can just as well.
+    fn start_front<P: Publisher + 'static, D: Publisher + 'static>(
+        &mut self,
+        publisher: P,
+        desk: D,
+        states_end: bool,
+    ) -> Result<SocketAddr, Failure> {
         let accepted = Arc::new(AtomicU64::new(0));
         self.vitals.accepted = Some(Arc::clone(&accepted));
         if self.config.visitor_key.is_none() && self.config.amqp_url.is_some() {
@@ -202,7 +216,9 @@ impl Roles {
         }
         let visitors =
             datadir::visitor_key(&self.config.data_dir, self.config.visitor_key.as_ref())?;
-        let (gather, gathering) = Gather::start(publisher, GatherLimits::default());
+        let ledger = open_ledger(&self.config.data_dir)?;
+        let (gather, gathering) =
+            Gather::start(publisher, Arc::clone(&ledger), GatherLimits::default());
         let vitals = self.vitals.clone();
         let sources = self.config.sources.iter();
         let door = Door {
@@ -226,7 +242,7 @@ impl Roles {
         let (listener, address) = bind(self.config.listen, "TREEHOOK_LISTEN")?;
         info!(sources = door.sources.len(), "receiving on http://{address}");
         let limits = ServeLimits {
-            max_connections: self.config.max_in_flight.saturating_add(1024),
+            max_connections: self.config.max_in_flight.saturating_add(1024).min(connections_max()),
             ..ServeLimits::default()
         };
         let router = treehook_receiver::router(door);
@@ -237,11 +253,29 @@ impl Roles {
                 .await
                 .map_err(|error| Failure::fatal("listener", error))
         });
-        // Ends when the door, and with it the last `Gather`, is gone.
-        self.process.spawn_intake(async move {
-            gathering.await.map_err(|error| Failure::fatal("panic", error))
-        });
+        self.keep_books(ledger, desk, gathering, states_end);
         Ok(address)
+    }
+
+    fn keep_books<D: Publisher + 'static>(
+        &mut self,
+        ledger: Arc<Ledger<JournalFile>>,
+        desk: D,
+        gathering: JoinHandle<()>,
+        states_end: bool,
+    ) {
+        let Some(outbox) = self.vitals.queue.clone() else { return };
+        let intake = self.process.intake.clone();
+        self.process.spawn_intake(async move {
+            books::keep_stating(&ledger, &desk, &outbox, &intake).await;
+            // Ends when the door, and with it the last `Gather`, is gone.
+            gathering.await.map_err(|error| Failure::fatal("panic", error))?;
+            ledger.end();
+            if states_end && books::state(&ledger, &desk, &outbox).await.is_err() {
+                info!("what was promised last is stated at the next start");
+            }
+            Ok(())
+        });
     }
 
     fn start_relay(&mut self, queue: &Queue, broker: &Broker) {
@@ -292,7 +326,8 @@ impl Roles {
             loop {
                 let keep = keep_up(&store, retention_days, &stop);
                 let work = drain(&mut consumer, &record, &limits, &stop);
-                let outcome = tokio::try_join!(work, keep).map(|_| ());
+                let count = books::keep_counting(&store, &stop);
+                let outcome = tokio::try_join!(work, keep, count).map(|_| ());
                 if let Some(end) = resilience.judge(outcome, &mut backoff, &stop).await {
                     return end;
                 }
@@ -335,7 +370,8 @@ impl Roles {
                 let work = drain(&mut events, &handler, &limits, &stop);
                 let bury = drain(&mut dead, &undertaker, &limits, &stop);
                 let late = drain(&mut unannounced, &announce_late, &limits, &stop);
-                let outcome = tokio::try_join!(work, bury, late, keep).map(|_| ());
+                let count = books::keep_counting(&store, &stop);
+                let outcome = tokio::try_join!(work, bury, late, keep, count).map(|_| ());
                 if let Some(end) = resilience.judge(outcome, &mut backoff, &stop).await {
                     return end;
                 }
@@ -475,6 +511,13 @@ async fn keep_up(
         }
     }
     Ok(())
+}
+
+/// The ledger of the receiver that this directory belongs to.
+fn open_ledger(dir: &Path) -> Result<Arc<Ledger<JournalFile>>, Failure> {
+    let (journal, Kept { receiver, statements }) = JournalFile::open(dir)?;
+    let epoch = u64::try_from(clock::now().as_millis()).unwrap_or_default();
+    Ok(Arc::new(Ledger::start(receiver, epoch, statements, journal)))
 }
 
 fn bind(address: SocketAddr, setting: &str) -> Result<(TcpListener, SocketAddr), Failure> {

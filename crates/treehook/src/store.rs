@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use treehook_event::{
-    AudienceCount, Day, DeadFilter, DeadLetter, Difference, Dimension, Event, EventStore, Failure,
-    Hour, HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId, ProfileSummary,
-    Recorded, Sketch, Tally, Timestamp,
+    Account, AudienceCount, Day, DeadFilter, DeadLetter, Difference, Dimension, Event, EventStore,
+    Failure, Hour, HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId,
+    ProfileSummary, Recorded, Sketch, Statement, Tally, Timestamp,
 };
 
 /// One of the two.
@@ -93,6 +93,14 @@ impl EventStore for Store {
         each!(self, store => store.bury(letters))
     }
 
+    async fn state(&self, statements: &[Statement], now: Timestamp) -> Result<(), Failure> {
+        each!(self, store => store.state(statements, now))
+    }
+
+    async fn ledger(&self) -> Result<Vec<Account>, Failure> {
+        each!(self, store => store.ledger())
+    }
+
     async fn ping(&self) -> Result<(), Failure> {
         each!(self, store => store.ping())
     }
@@ -111,6 +119,14 @@ impl EventStore for Store {
 
     async fn remove_dead_letters(&self, letters: &[(Key, u32)]) -> Result<u64, Failure> {
         each!(self, store => store.remove_dead_letters(letters))
+    }
+
+    async fn release_dead_letters(
+        &self,
+        letters: &[(Key, u32)],
+        now: Timestamp,
+    ) -> Result<u64, Failure> {
+        each!(self, store => store.release_dead_letters(letters, now))
     }
 
     async fn tally(&self) -> Result<Tally, Failure> {

@@ -110,6 +110,7 @@ fn describe() {
         ("treehook_broker_blocked", "1 while the broker has blocked publishers by an alarm"),
         ("treehook_database_up", "1 while the database answers"),
         ("treehook_dead_letters", "Dead letters that wait for a decision"),
+        ("treehook_ledger_events", "What became of the events that each source was promised"),
         ("treehook_build_info", "The version that runs"),
     ] {
         describe_gauge!(name, text);

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use treehook_event::{
-    Day, DeadFilter, DeadLetter, Dimension, EventStore, Hour, LinkChangeKind, LinkFields, Recorded,
+    Account, Balance, Counting, Day, DeadFilter, DeadLetter, Dimension, Entry, EventStore, Hour,
+    LinkChangeKind, LinkFields, ReceiverId, Recorded, Statement,
 };
 
 use crate::fixtures::{
@@ -20,6 +21,7 @@ pub(super) async fn store_contract<S: EventStore>(store: &S) {
     links_are_last_writer_wins_field_by_field(store).await;
     unknown_types_are_archived(store).await;
     dead_letters_are_kept_and_filtered(store).await;
+    the_ledger_balances(store).await;
     verify_agrees_with_all_of_this(store).await;
     what_is_past_retention_goes(store).await;
 }
@@ -210,6 +212,55 @@ async fn dead_letters_are_kept_and_filtered<S: EventStore>(store: &S) {
     assert_eq!(store.remove_dead_letters(&both).await.unwrap(), 2);
     assert_eq!(store.remove_dead_letters(&both).await.unwrap(), 0);
     assert_eq!(store.tally().await.unwrap().dead, 0);
+}
+
+async fn the_ledger_balances<S: EventStore>(store: &S) {
+    let counting = Counting {
+        receiver: ReceiverId(0xfeed_face_cafe_beef),
+        epoch: 1_764_000_000_000,
+        source: click("n", "ledger", "a", 1, NOON).source,
+    };
+    let numbered = |sequence: u64, identity: &str| {
+        let mut event = click(identity, "ledger", "a", 1, NOON);
+        event.entry = Some(Entry { receiver: counting.receiver, epoch: counting.epoch, sequence });
+        event
+    };
+    // 0 to 3 arrive, 2 is the same event as 1; 4 is void, 5 is set aside, 6 is on its way.
+    let batch = [numbered(0, "n0"), numbered(1, "n1"), numbered(2, "n1"), numbered(3, "n3")];
+    store.record(&batch, at(NOON)).await.unwrap();
+    // The message comes again: that is no duplicate.
+    store.record(&batch, at(NOON)).await.unwrap();
+    let letter = DeadLetter::of(&numbered(5, "n5"), "expired", at(NOON));
+    store.bury(std::slice::from_ref(&letter)).await.unwrap();
+    let mut statement = Statement { version: 3, next: 7, ..Statement::new(counting.clone()) };
+    statement.void.add(4..5);
+    let older = Statement { version: 2, next: 1, ..Statement::new(counting.clone()) };
+    store.state(&[older.clone(), statement.clone()], at(NOON)).await.unwrap();
+    store.state(&[older], at(NOON)).await.unwrap();
+
+    let account = account_of(store, &counting).await;
+    assert_eq!(account.unsettled().to_string(), "6");
+    let expected =
+        Balance { accepted: 6, applied: 3, duplicates: 1, dead: 1, in_flight: 1, void: 1 };
+    assert_eq!(account.balance(), expected);
+    assert_eq!((account.settled_to, account.is_complete()), (6, false));
+
+    store.record(&[numbered(6, "n6")], at(NOON)).await.unwrap();
+    statement.close();
+    store.state(&[statement], at(NOON)).await.unwrap();
+    let account = account_of(store, &counting).await;
+    assert!(account.is_complete());
+    // What comes again after that changes nothing.
+    store.record(&batch, at(NOON)).await.unwrap();
+    let balance = account_of(store, &counting).await.balance();
+    assert_eq!(balance, Balance { applied: 4, in_flight: 0, ..expected });
+    let as_read = [(letter.key(), 1)];
+    assert_eq!(store.remove_dead_letters(&as_read).await.unwrap(), 1);
+}
+
+async fn account_of<S: EventStore>(store: &S, counting: &Counting) -> Account {
+    let accounts = store.ledger().await.unwrap();
+    accounts.into_iter().find(|account| account.counting == *counting).unwrap()
 }
 
 async fn verify_agrees_with_all_of_this<S: EventStore>(store: &S) {

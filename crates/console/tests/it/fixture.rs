@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use treehook_event::{
-    AudienceCount, Day, DeadFilter, DeadLetter, Difference, Dimension, Erased, Event, EventStore,
-    Failure, HistoryRow, Hour, HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow,
-    ProfileId, ProfileSummary, Recorded, Sketch, Subjects, Tally, Timestamp, VisitorId,
+    Account, AudienceCount, Day, DeadFilter, DeadLetter, Difference, Dimension, Erased, Event,
+    EventStore, Failure, HistoryRow, Hour, HourCount, Key, LinkId, LinkTotal, Maintained,
+    MilestoneRow, ProfileId, ProfileSummary, Recorded, Sketch, Statement, Subjects, Tally,
+    Timestamp, VisitorId,
 };
 
 /// The rows, the same for every profile.
@@ -57,6 +58,9 @@ fn matches(letter: &DeadLetter, filter: &DeadFilter) -> bool {
     filter.reason.as_ref().is_none_or(|reason| *reason == letter.reason || reason == head)
         && filter.source.as_deref().is_none_or(|source| source == letter.source.as_str())
         && filter.event_type.as_deref().is_none_or(|kind| kind == letter.event_type.as_str())
+        && filter.profile.as_deref().is_none_or(|profile| {
+            letter.profile_id.as_ref().is_some_and(|named| named.as_str() == profile)
+        })
         && filter.after.is_none_or(|after| letter.key() > after)
         && (filter.ids.is_empty() || filter.ids.contains(&letter.key()))
 }
@@ -72,6 +76,14 @@ impl EventStore for Fixture {
 
     async fn bury(&self, _: &[DeadLetter]) -> Result<(), Failure> {
         read_only()
+    }
+
+    async fn state(&self, _: &[Statement], _: Timestamp) -> Result<(), Failure> {
+        Err(Failure::fatal("not_asked", "the console states nothing"))
+    }
+
+    async fn ledger(&self) -> Result<Vec<Account>, Failure> {
+        Ok(Vec::new())
     }
 
     async fn ping(&self) -> Result<(), Failure> {
@@ -93,6 +105,14 @@ impl EventStore for Fixture {
 
     async fn remove_dead_letters(&self, letters: &[(Key, u32)]) -> Result<u64, Failure> {
         self.answer(|| remove(&self.dead, letters)).await
+    }
+
+    async fn release_dead_letters(
+        &self,
+        letters: &[(Key, u32)],
+        _: Timestamp,
+    ) -> Result<u64, Failure> {
+        self.remove_dead_letters(letters).await
     }
 
     async fn tally(&self) -> Result<Tally, Failure> {

@@ -1,5 +1,7 @@
 //! What must hold of the world when every fault is over and everything has drained.
 
+use treehook_event::{Account, Balance, Counting};
+
 use crate::traffic::{EVENTS_MAX, Fault};
 use crate::world::{Place, World};
 
@@ -11,8 +13,41 @@ pub(crate) fn broken_promises(world: &World) -> Vec<String> {
             broken.push(format!("{} messages are left in {place:?}", queue.depth()));
         }
     }
+    broken.extend(broken_ledger(world));
     for number in 0..EVENTS_MAX {
         broken.extend(broken_promise(world, number).map(|why| format!("event {number}: {why}")));
+    }
+    broken
+}
+
+/// Every number that was promised has an outcome, and as many count as the archive holds.
+fn broken_ledger(world: &World) -> Vec<String> {
+    let mut broken = Vec::new();
+    let mut total = Balance::default();
+    for statement in &world.journal {
+        let mut account = Account::new(statement.counting.clone());
+        let mut last = statement.clone();
+        last.close();
+        account.state(&last);
+        if let Some(settled) = world.settled.get(&statement.counting) {
+            account.settle(settled);
+        }
+        account.advance();
+        total += account.balance();
+        if !account.is_complete() {
+            let (epoch, gaps) = (statement.counting.epoch, account.unsettled());
+            broken.push(format!("ledger {epoch}: promised and not settled: {gaps}"));
+        }
+    }
+    // Deaths may have come before anything of a counting was written down.
+    let unknown =
+        |counting: &Counting| world.journal.iter().all(|statement| statement.counting != *counting);
+    for (_, settled) in world.settled.iter().filter(|(counting, _)| unknown(counting)) {
+        total.applied += settled.applied.count();
+    }
+    let counted: u64 = world.entries.iter().map(|entry| u64::from(entry.counted)).sum();
+    if total.applied != counted {
+        broken.push(format!("ledger: {} applied, {counted} counted", total.applied));
     }
     broken
 }

@@ -87,6 +87,11 @@ impl Life {
         }
     }
 
+    /// Whether it has died.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.is_dead.load(Ordering::Relaxed)
+    }
+
     /// From now on it lives as long as it is let.
     pub(crate) fn spare(&self) {
         self.steps_left.store(u32::MAX, Ordering::Relaxed);

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use tokio::time::sleep;
-use treehook_event::{Accepted, Consumer, Delivery, Event, Failure, Publisher};
+use treehook_event::{Accepted, Consumer, Delivery, Event, Failure, Publisher, Statement};
+use treehook_pipeline::Journal;
 
 use crate::life::{Life, Step};
 use crate::sim::Sim;
@@ -270,5 +271,16 @@ impl Consumer for SimConsumer {
 impl Drop for SimConsumer {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// The receiver's journal: what it was given last, as long as its process lives.
+pub(crate) struct SimJournal(pub(crate) Hand);
+
+impl Journal for SimJournal {
+    fn keep(&self, statements: &[&Statement]) {
+        if !self.0.life.is_dead() {
+            self.0.sim.world().journal = statements.iter().map(|one| (*one).clone()).collect();
+        }
     }
 }

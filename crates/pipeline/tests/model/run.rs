@@ -9,12 +9,14 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
-use treehook_event::{Event, Failure, Publisher as _};
-use treehook_pipeline::{Announce, Forward, Gather, GatherLimits, Limits, Record, Spool, drain};
+use treehook_event::{Event, Failure, Publisher as _, ReceiverId};
+use treehook_pipeline::{
+    Announce, Forward, Gather, GatherLimits, Ledger, Limits, Record, Spool, drain,
+};
 
 use crate::checker::broken_promises;
 use crate::life::Role;
-use crate::operation::{Announcer, Hand, SimConsumer, SimPublisher};
+use crate::operation::{Announcer, Hand, SimConsumer, SimJournal, SimPublisher};
 use crate::sim::Sim;
 use crate::store::SimStore;
 use crate::traffic::{event, now};
@@ -180,7 +182,14 @@ async fn receive(hand: &Hand) -> Result<(), Failure> {
     let broker = SimPublisher { hand: hand.clone(), place: Place::Broker };
     let outbox = SimPublisher { hand: hand.clone(), place: Place::Outbox };
     let limits = GatherLimits { events: 4, in_flight: 2, waiting: 2, ..GatherLimits::default() };
-    let (gather, gathering) = Gather::start(Spool::new(broker.clone(), outbox), limits);
+    let (epoch, earlier) = {
+        let world = hand.sim.world();
+        // No start shares its time with another, as none does outside.
+        (u64::from(world.steps), world.journal.clone())
+    };
+    let ledger = Ledger::start(ReceiverId(1), epoch, earlier, SimJournal(hand.clone()));
+    let spool = Spool::new(broker.clone(), outbox);
+    let (gather, gathering) = Gather::start(spool, Arc::new(ledger), limits);
     let mut door = Door { hand, gathering };
     hand.sim.set_door(Some(gather));
     let mut consumer = SimConsumer::new(hand, Place::Outbox);

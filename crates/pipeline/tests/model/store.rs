@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use treehook_event::{
-    AudienceCount, Day, DeadFilter, DeadLetter, Difference, Dimension, Event, EventStore, Failure,
-    Hour, HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId, ProfileSummary,
-    Recorded, Sketch, Tally, Timestamp,
+    Account, AudienceCount, Day, DeadFilter, DeadLetter, Difference, Dimension, Event, EventStore,
+    Failure, Hour, HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId,
+    ProfileSummary, Recorded, Sketch, Statement, Tally, Timestamp,
 };
 
 use crate::operation::Hand;
@@ -60,6 +60,14 @@ impl EventStore for SimStore {
         buried.await
     }
 
+    async fn state(&self, _: &[Statement], _: Timestamp) -> Result<(), Failure> {
+        not_asked()
+    }
+
+    async fn ledger(&self) -> Result<Vec<Account>, Failure> {
+        not_asked()
+    }
+
     async fn ping(&self) -> Result<(), Failure> {
         self.0.attempt(Target::Database, "ping", |_| Ok(())).await
     }
@@ -73,6 +81,10 @@ impl EventStore for SimStore {
     }
 
     async fn remove_dead_letters(&self, _: &[(Key, u32)]) -> Result<u64, Failure> {
+        not_asked()
+    }
+
+    async fn release_dead_letters(&self, _: &[(Key, u32)], _: Timestamp) -> Result<u64, Failure> {
         not_asked()
     }
 

@@ -72,6 +72,7 @@ pub(crate) fn event(number: usize, fault: Fault) -> Event {
         identity: Identity::trusted(&number.to_string()),
         occurred_at: now(),
         received_at: now(),
+        entry: None,
         body,
         payload: "{}".into(),
     }

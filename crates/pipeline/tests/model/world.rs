@@ -1,8 +1,12 @@
 //! What outlives every process: queues, the archive and its counts, dead letters, announcements.
 
+use std::collections::BTreeMap;
+
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use treehook_event::{DeadLetter, Event, Failure, Recorded};
+use treehook_event::{
+    Counting, DeadLetter, Event, Failure, Recorded, Settled, Statement, settled, settled_dead,
+};
 
 use crate::queue::SimQueue;
 use crate::traffic::{EVENTS_MAX, Fault, Traffic, number_of};
@@ -64,6 +68,10 @@ pub(crate) struct World {
     pub(crate) queues: [SimQueue; 3],
     pub(crate) entries: [Entry; EVENTS_MAX],
     pub(crate) stories: [Story; EVENTS_MAX],
+    /// What the receiver's journal keeps: nobody is told, so it keeps every counting.
+    pub(crate) journal: Vec<Statement>,
+    /// The ledger's other half.
+    pub(crate) settled: BTreeMap<Counting, Settled>,
     /// Operations under way.
     pub(crate) busy: u32,
     late: Vec<Effect>,
@@ -82,6 +90,8 @@ impl World {
             queues: Default::default(),
             entries: Default::default(),
             stories: Default::default(),
+            journal: Vec::new(),
+            settled: BTreeMap::new(),
             busy: 0,
             late: Vec::new(),
             trace: traced.then(Vec::new),
@@ -154,7 +164,14 @@ impl World {
                 self.note(|| format!("duplicate {number}"));
             }
         }
+        self.settle(settled(events, &recorded.fresh));
         Ok(recorded)
+    }
+
+    fn settle(&mut self, settled: BTreeMap<Counting, Settled>) {
+        for (counting, numbers) in settled {
+            self.settled.entry(counting).or_default().absorb(&numbers);
+        }
     }
 
     /// What a store does that commits identities before counts and then loses its connection.
@@ -170,6 +187,7 @@ impl World {
             self.entries[number].buried += 1;
             self.note(|| format!("buried {number} for {}", letter.reason));
         }
+        self.settle(settled_dead(letters));
     }
 
     pub(crate) fn announce(&mut self, events: &[Event]) {

@@ -22,6 +22,14 @@ impl Subject<'_> {
         }
     }
 
+    /// The profile: a letter may name it where its event has no place for it.
+    fn profile(&self) -> Option<&str> {
+        match self {
+            Self::Visitor(_) => None,
+            Self::Profile(id) => Some(id.as_str()),
+        }
+    }
+
     fn is_told_of_by(&self, event: &Event) -> bool {
         match (self, &event.body) {
             (Self::Visitor(id), Body::Visit(visit)) => visit.visitor == Some(*id),
@@ -31,7 +39,8 @@ impl Subject<'_> {
                 | Body::Profile(_)
                 | Body::Milestone(_)
                 | Body::Unknown { .. }
-                | Body::Unfit { .. },
+                | Body::Unfit { .. }
+                | Body::Statement(_),
             ) => false,
             (Self::Profile(id), _) => event.profile_id() == Some(*id),
         }
@@ -41,6 +50,7 @@ impl Subject<'_> {
 #[derive(FromRow)]
 struct Letter {
     key: [u8; 16],
+    profile_id: Option<String>,
     event: String,
 }
 
@@ -50,15 +60,19 @@ pub(super) async fn remove(
     subject: Subject<'_>,
 ) -> sqlx::Result<u64> {
     let marks = subject.marks();
+    let profile = subject.profile();
     let mut after: Option<[u8; 16]> = None;
     let mut removed = 0;
     loop {
-        let letters = marked(connection, &marks, after).await?;
+        let letters = marked(connection, &marks, profile, after).await?;
         let Some(last) = letters.last() else { return Ok(removed) };
         after = Some(last.key);
         let keys: Vec<[u8; 16]> = letters
             .into_iter()
-            .filter(|letter| tells_of(&letter.event, subject))
+            .filter(|letter| {
+                let is_named = profile.is_some() && letter.profile_id.as_deref() == profile;
+                is_named || tells_of(&letter.event, subject)
+            })
             .map(|letter| letter.key)
             .collect();
         removed += delete(connection, &keys).await?;
@@ -72,22 +86,25 @@ fn tells_of(event: &str, subject: Subject<'_>) -> bool {
         .map_or(true, |events| events.iter().any(|event| subject.is_told_of_by(event)))
 }
 
-/// Letters that hold one of the marks, in order of key.
+/// Letters that hold one of the marks or are the profile's, in order of key.
 async fn marked(
     connection: &mut PgConnection,
     marks: &[String],
+    profile: Option<&str>,
     after: Option<[u8; 16]>,
 ) -> sqlx::Result<Vec<Letter>> {
     sqlx::query_as(
-        "select key, event from dead_letters
+        "select key, profile_id, event from dead_letters
          where ($2::bytea is null or key > $2)
-             and exists (select from unnest($1::text[]) mark where strpos(event, mark) > 0)
+             and (profile_id = $4
+                 or exists (select from unnest($1::text[]) mark where strpos(event, mark) > 0))
          order by key
          limit $3",
     )
     .bind(marks)
     .bind(after)
     .bind(LETTERS_MAX)
+    .bind(profile)
     .fetch_all(connection)
     .await
 }

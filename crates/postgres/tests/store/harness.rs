@@ -137,6 +137,7 @@ pub(crate) fn event(id: &str, time: &str, body: Body) -> Event {
         identity: Identity::trusted(id),
         occurred_at: at(time),
         received_at: at(time),
+        entry: None,
         body,
         payload: "{}".into(),
     }
@@ -223,7 +224,7 @@ pub(crate) fn of(profile: &str, mut event: Event) -> Event {
         Body::Link(change) => change.profile_id = id,
         Body::Profile(fields) => fields.profile_id = id,
         Body::Milestone(milestone) => milestone.profile_id = id,
-        Body::Unknown { .. } | Body::Unfit { .. } => (),
+        Body::Unknown { .. } | Body::Unfit { .. } | Body::Statement(_) => (),
     }
     event
 }

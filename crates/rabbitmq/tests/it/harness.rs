@@ -132,6 +132,7 @@ pub(crate) fn click(id: &str) -> Event {
         identity: Identity::trusted(id),
         occurred_at: now(),
         received_at: now(),
+        entry: None,
         body: Body::Visit(Visit {
             kind: VisitKind::Click { link_id: LinkId::trusted("link_1") },
             profile_id: ProfileId::trusted("profile_1"),

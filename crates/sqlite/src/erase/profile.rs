@@ -49,7 +49,8 @@ const UNBURY: &str = "with letters (key, event) as ( \
      where body.key = 'profile_id' and body.atom = ?1 \
      union all select told.key from told, json_tree(told.payload) as field \
      where field.key in ('profile_id', 'workspaceId', 'projectId') \
-     and cast(field.atom as text) = ?1)";
+     and cast(field.atom as text) = ?1 \
+     union all select key from dead_letters where profile_id = ?1)";
 
 /// Forgets a profile in steps. What is recorded of it meanwhile is forgotten with the last one.
 pub(super) async fn erase(database: &Database, profile: &ProfileId) -> Result<Erased, Failure> {

@@ -28,6 +28,7 @@ fn event(identity: &str, occurred_at: Timestamp, body: Body) -> Event {
         identity: Identity::trusted(identity),
         occurred_at,
         received_at: occurred_at,
+        entry: None,
         body,
         payload: r#"{"a":1}"#.into(),
     }

@@ -40,93 +40,6 @@ pub(crate) enum Format {
     Csv,
 }
 
-/// `treehook dead`.
-#[derive(Debug, Args)]
-pub(crate) struct Dead {
-    /// What to do with them.
-    #[command(subcommand)]
-    pub(crate) command: DeadCommand,
-}
-
-/// The commands of `treehook dead`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum DeadCommand {
-    /// List them
-    #[command(
-        after_help = "Example:\n  treehook dead list --reason future_timestamp --older-than 2h"
-    )]
-    List(DeadList),
-    /// Show one whole
-    #[command(after_help = "Example:\n  treehook dead show 0f3c9f6a8d0b4a6e9a4b5f0c1d2e3f40")]
-    Show(DeadShow),
-    /// Hand them to the queue again; deduplicated like any delivery
-    #[command(after_help = "Example:\n  treehook dead redrive --reason future_timestamp")]
-    Redrive(DeadChosen),
-    /// Give them up for good
-    #[command(after_help = "Example:\n  treehook dead discard 0f3c9f6a8d0b4a6e9a4b5f0c1d2e3f40")]
-    Discard(DeadChosen),
-}
-
-/// Which dead letters are meant.
-#[derive(Debug, Args, Default)]
-pub(crate) struct DeadFilterArgs {
-    /// Whole reason, or what stands before its colon
-    #[arg(long, value_name = "REASON")]
-    pub(crate) reason: Option<String>,
-    /// Source
-    #[arg(long, value_name = "NAME")]
-    pub(crate) source: Option<String>,
-    /// Event type
-    #[arg(long = "type", value_name = "TYPE")]
-    pub(crate) event_type: Option<String>,
-    /// Buried at least this long ago, as 2h
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    pub(crate) older_than: Option<std::time::Duration>,
-}
-
-/// `treehook dead list`.
-#[derive(Debug, Args)]
-pub(crate) struct DeadList {
-    #[command(flatten)]
-    pub(crate) shared: Shared,
-    #[command(flatten)]
-    pub(crate) filter: DeadFilterArgs,
-    /// At most this many
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub(crate) limit: u32,
-    /// Print as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// `treehook dead show`.
-#[derive(Debug, Args)]
-pub(crate) struct DeadShow {
-    #[command(flatten)]
-    pub(crate) shared: Shared,
-    /// Its id, from `treehook dead list`
-    #[arg(value_name = "ID")]
-    pub(crate) id: String,
-}
-
-/// `treehook dead redrive` and `discard`.
-#[derive(Debug, Args)]
-pub(crate) struct DeadChosen {
-    #[command(flatten)]
-    pub(crate) shared: Shared,
-    #[command(flatten)]
-    pub(crate) filter: DeadFilterArgs,
-    /// Ids, from `treehook dead list`
-    #[arg(value_name = "ID")]
-    pub(crate) ids: Vec<String>,
-    /// All of them
-    #[arg(long, conflicts_with = "ids")]
-    pub(crate) all: bool,
-    /// Only say which
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-}
-
 /// `treehook outbox`.
 #[derive(Debug, Args)]
 pub(crate) struct Outbox {
@@ -164,6 +77,10 @@ pub(crate) struct Verify {
     /// Rebuild what differs
     #[arg(long)]
     pub(crate) repair: bool,
+    /// How long to wait for promised events that no queue holds before they are called missing: a
+    /// worker may hold a batch for as long as this
+    #[arg(long, value_name = "DURATION", default_value = "200s", value_parser = humantime::parse_duration)]
+    pub(crate) grace: std::time::Duration,
 }
 
 /// `treehook webhooks`.

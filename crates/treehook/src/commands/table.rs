@@ -32,11 +32,7 @@ impl Table {
 
     /// One more row.
     pub(crate) fn row(&mut self, cells: &[&str]) {
-        // What strangers named must not write to the terminal itself.
-        let clean = |cell: &&str| -> String {
-            cell.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-        };
-        self.0.add_row(cells.iter().map(clean).collect::<Vec<_>>());
+        self.0.add_row(cells.iter().map(|cell| printable(cell)).collect::<Vec<_>>());
     }
 }
 
@@ -47,6 +43,11 @@ impl std::fmt::Display for Table {
         }
         Ok(())
     }
+}
+
+/// What strangers named must not write to the terminal itself.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// At most this many characters, with a mark where something is left out.

@@ -1,4 +1,7 @@
-//! `verify`: recounts the archive against the rollups, and proves it or prints the differences.
+//! `verify`: recounts the archive against the rollups, and what was promised against what became of
+//! it; proves both, or prints the differences.
+
+mod promises;
 
 use std::fmt::Write as _;
 
@@ -7,10 +10,17 @@ use treehook_event::EventStore as _;
 use super::{opened, print};
 use crate::Trouble;
 use crate::cli::Verify;
+use crate::store::Store;
 
-/// Exit code 1 if anything differs, repaired or not.
+/// Exit code 1 if anything differs, repaired or not, and if anything promised is missing.
 pub(super) async fn verify(args: Verify) -> Result<(), Trouble> {
-    let (_, store) = opened(&args.shared).await?;
+    let (config, store) = opened(&args.shared).await?;
+    let recounted = recount(&args, &store).await;
+    let kept = promises::audit(&config, &store, args.grace).await;
+    recounted.and(kept)
+}
+
+async fn recount(args: &Verify, store: &Store) -> Result<(), Trouble> {
     let differences = store.verify(args.repair).await?;
     if differences.is_empty() {
         let applied = store.tally().await?.applied;

@@ -1,0 +1,124 @@
+//! The archive from outside: rows that are there already, and a binary COPY of the same rows.
+
+use std::time::{Duration, Instant};
+
+use futures_util::TryStreamExt as _;
+use sqlx::postgres::{PgConnection, PgPoolCopyExt as _};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgPool};
+use treehook_event::{EventStore as _, Timestamp};
+
+use crate::deliveries::{Deliveries, fresh_numbers};
+use crate::harness::{TestDatabase, now};
+
+/// Milliseconds of a day.
+const DAY: i64 = 86_400_000;
+
+/// A database with the schema, and about so many rows in the archive, spread over this day and the
+/// days before it.
+pub(crate) async fn database_with(rows: u64, days: u32) -> TestDatabase {
+    let database = TestDatabase::create().await;
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    let store = database.store();
+    store.migrate().await.unwrap();
+    if rows > 0 {
+        // A real event for each day makes its partition, and is what the day's rows look like.
+        let (deliveries, first) = (Deliveries::new(), fresh_numbers());
+        let now = now();
+        for day in 0..days {
+            let number = first + u64::from(day);
+            let mut events = deliveries.events(number..number + 1, now);
+            let back = i64::from(day) * DAY;
+            for event in &mut events {
+                event.occurred_at = Timestamp::from_millis(event.occurred_at.as_millis() - back);
+            }
+            store.record(&events, now).await.unwrap();
+        }
+        multiply(&mut connection, rows / u64::from(days)).await;
+    }
+    store.close().await;
+    // What the server does about so many new rows is over before anything is measured.
+    connection.execute("analyze").await.unwrap();
+    connection.execute("checkpoint").await.unwrap();
+    connection.close().await.unwrap();
+    database
+}
+
+/// Copies each row of the archive so many times, under keys of their own.
+async fn multiply(connection: &mut PgConnection, times: u64) {
+    let columns = columns(connection, "events").await;
+    let values: Vec<String> = columns
+        .iter()
+        .map(|column| match column.as_str() {
+            "key" => "decode(md5(encode(e.key, 'hex') || n), 'hex')".to_owned(),
+            other => format!("e.{other}"),
+        })
+        .collect();
+    let (into, from) = (columns.join(", "), values.join(", "));
+    let sql = format!(
+        "insert into events ({into}) select {from} from events e, generate_series(1, {times}) n"
+    );
+    connection.execute(AssertSqlSafe(sql)).await.unwrap();
+}
+
+async fn columns(connection: &mut PgConnection, table: &str) -> Vec<String> {
+    sqlx::query_scalar(
+        "select column_name::text from information_schema.columns
+         where table_name = $1 and table_schema = 'public' and is_generated = 'NEVER'
+         order by ordinal_position",
+    )
+    .bind(table)
+    .fetch_all(connection)
+    .await
+    .unwrap()
+}
+
+/// Rows per second of a binary COPY of the rows that were archived since `since`, into a table of the
+/// archive's shape that holds the other rows already.
+pub(crate) async fn copy_rate(database: &TestDatabase, since: Timestamp) -> f64 {
+    let pool = PgPool::connect(&database.url).await.unwrap();
+    let since = since.to_rfc3339();
+    let run = async |sql: String| pool.execute(AssertSqlSafe(sql)).await.unwrap().rows_affected();
+    run("create table copied (like events including all)".to_owned()).await;
+    run(format!("insert into copied select * from events where applied_at < '{since}'")).await;
+    run("checkpoint".to_owned()).await;
+    let query = format!("select * from events where applied_at >= '{since}'");
+    let out = AssertSqlSafe(format!("copy ({query}) to stdout (format binary)"));
+    let out = pool.copy_out_raw(&out.0).await.unwrap();
+    let rows: Vec<_> = out.try_collect().await.unwrap();
+    let started = Instant::now();
+    let mut copy = pool.copy_in_raw("copy copied from stdin (format binary)").await.unwrap();
+    for part in rows.chunks(256) {
+        copy.send(part.concat()).await.unwrap();
+    }
+    let copied = copy.finish().await.unwrap();
+    let rate = copied as f64 / started.elapsed().as_secs_f64();
+    run("drop table copied".to_owned()).await;
+    pool.close().await;
+    rate
+}
+
+/// What a server with a machine of its own is set to: no checkpoint within a run, neither for ours
+/// nor for what it is compared to.
+pub(crate) async fn prepare_server() {
+    let url = std::env::var("TREEHOOK_TEST_DATABASE_URL").expect("`make bench` starts a Postgres");
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    for sql in [
+        "alter system set max_wal_size = '8GB'",
+        "alter system set checkpoint_timeout = '30min'",
+        "select pg_reload_conf()",
+    ] {
+        connection.execute(sql).await.unwrap();
+    }
+    // The server reads its settings at its next idle moment.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    connection.close().await.unwrap();
+}
+
+/// Deadlocks that the database has seen.
+pub(crate) async fn deadlocks(database: &TestDatabase) -> i64 {
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    let sql = "select deadlocks from pg_stat_database where datname = current_database()";
+    let deadlocks = sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    deadlocks
+}

@@ -1,0 +1,171 @@
+//! What is measured beside ours: servers that do less, each in a process of its own.
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use axum::serve::ListenerExt as _;
+use lapin::options::{
+    BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use treehook_event::{Claim, Found, verify};
+
+use crate::deliveries::Deliveries;
+use crate::harness::now;
+
+/// A reference that runs.
+pub(crate) struct Reference {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Reference {
+    /// Starts one: `bare`, `parsed` or `confirmed`.
+    pub(crate) async fn start(kind: &str) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["reference", kind])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = lines.next_line().await.unwrap().unwrap().parse().unwrap();
+        Self { child, address }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    pub(crate) async fn end(mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
+
+/// What the child does until it is killed.
+pub(crate) async fn serve(kind: &str) {
+    let router = match kind {
+        "bare" => Router::new().route("/webhooks/linktree", post(bare)),
+        "parsed" => {
+            let deliveries = Arc::new(Deliveries::new());
+            Router::new().route("/webhooks/linktree", post(parsed)).with_state(deliveries)
+        }
+        "confirmed" => Router::new()
+            .route("/webhooks/linktree", post(confirmed))
+            .with_state(Arc::new(confirming().await)),
+        other => panic!("no reference is called {other}"),
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    println!("{}", listener.local_addr().unwrap());
+    let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
+    axum::serve(listener, router).await.unwrap();
+}
+
+/// Reads the body and answers.
+async fn bare(_body: Bytes) -> StatusCode {
+    StatusCode::ACCEPTED
+}
+
+/// Only what serde needs to see to believe that it is an event.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    id: &'a str,
+    #[serde(rename = "type")]
+    event_type: &'a str,
+    timestamp: &'a str,
+    #[serde(borrow)]
+    data: Click<'a>,
+}
+
+#[derive(Deserialize)]
+struct Click<'a> {
+    profile_id: &'a str,
+    link_id: Option<&'a str>,
+    visitor_id: Option<&'a str>,
+    ip: Option<&'a str>,
+    user_agent: Option<&'a str>,
+    country: Option<&'a str>,
+    referrer: Option<&'a str>,
+    device: Option<&'a str>,
+}
+
+impl Click<'_> {
+    fn length(&self) -> usize {
+        let given = [self.link_id, self.visitor_id, self.ip, self.user_agent, self.country];
+        let more = [self.referrer, self.device, Some(self.profile_id)];
+        given.into_iter().chain(more).flatten().map(str::len).sum()
+    }
+}
+
+/// Verifies and parses, and keeps nothing.
+async fn parsed(
+    State(deliveries): State<Arc<Deliveries>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> StatusCode {
+    let find =
+        |name: &str| headers.get(name).map_or(Found::Absent, |value| Found::Once(value.as_bytes()));
+    let source = &deliveries.source;
+    let Ok(claim) = Claim::read(&source.scheme, find) else { return StatusCode::UNAUTHORIZED };
+    if verify(source, &claim, &body, now()).is_err() {
+        return StatusCode::FORBIDDEN;
+    }
+    match serde_json::from_slice::<Envelope<'_>>(&body) {
+        Ok(Envelope { id, event_type, timestamp, data }) => {
+            std::hint::black_box(id.len() + event_type.len() + timestamp.len() + data.length());
+            StatusCode::ACCEPTED
+        }
+        Err(_) => StatusCode::BAD_REQUEST,
+    }
+}
+
+/// The queue of the reference.
+pub(crate) const QUEUE: &str = "treehook-bench-confirmed";
+
+/// Publishes the body as a message of its own, and waits for its confirm.
+async fn confirmed(State(channel): State<Arc<Channel>>, body: Bytes) -> StatusCode {
+    if publish(&channel, &body).await { StatusCode::ACCEPTED } else { StatusCode::BAD_GATEWAY }
+}
+
+/// One confirmed publish to a quorum queue.
+pub(crate) async fn publish(channel: &Channel, body: &[u8]) -> bool {
+    let properties = BasicProperties::default().with_delivery_mode(2);
+    let options = BasicPublishOptions::default();
+    let sent = channel.basic_publish("".into(), QUEUE.into(), options, body, properties).await;
+    sent.unwrap().await.unwrap().is_ack()
+}
+
+/// A channel that confirms, and the queue behind it.
+pub(crate) async fn confirming() -> Channel {
+    let channel = connect().await.create_channel().await.unwrap();
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    let options = QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare(QUEUE.into(), options, arguments).await.unwrap();
+    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    channel
+}
+
+/// Removes the queue with what is in it.
+pub(crate) async fn clear() {
+    let connection = connect().await;
+    let channel = connection.create_channel().await.unwrap();
+    channel.queue_delete(QUEUE.into(), QueueDeleteOptions::default()).await.unwrap();
+    connection.close(200, "done".into()).await.unwrap();
+}
+
+async fn connect() -> Connection {
+    let url = std::env::var("TREEHOOK_TEST_AMQP_URL").expect("`make bench` starts a RabbitMQ");
+    Connection::connect(&url, ConnectionProperties::default()).await.unwrap()
+}
