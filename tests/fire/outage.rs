@@ -86,5 +86,6 @@ fn look(processes: &[&Process; 3]) -> [u64; 3] {
 /// How often RabbitMQ closed a channel because something on it was not acknowledged in time.
 fn timed_out(rabbit: &OwnRabbit) -> usize {
     let log = std::fs::read_to_string(rabbit.server().join("log/rabbitmq.log")).unwrap();
-    log.lines().filter(|line| line.contains("delivery acknowledgement on channel")).count()
+    let is_it = |line: &&str| line.contains("acknowledgement") && line.contains("timed out");
+    log.lines().filter(is_it).count()
 }
