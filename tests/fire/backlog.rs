@@ -10,7 +10,7 @@ use treehook_simulator::{LoadReport, Progress, Traffic};
 
 use crate::TURN;
 use crate::figures::applied;
-use crate::harness::{self, Client, Deployment, OwnPostgres, OwnRabbit};
+use crate::harness::{self, Client, Deployment, OwnPostgres, OwnRabbit, eventually};
 use crate::sender::{endless, load};
 use crate::traffic::Run;
 
@@ -54,10 +54,13 @@ async fn without_broker_for(outage: Duration) {
         stop.cancel();
         how
     };
-    let (after, how) = tokio::join!(send_until(&mut traffic, door, &stop), making_up);
-    println!("while it was made up for: {}\n{how}", line(&after));
+    let (meanwhile, how) = tokio::join!(send_until(&mut traffic, door, &stop), making_up);
+    println!("while it was made up for: {}\n{how}", line(&meanwhile));
+    // Twice, since a machine is not as fast at one time as at another.
+    let normal_again = send(&mut traffic, door, NORMAL).await;
+    println!("normal again: {}", line(&normal_again));
 
-    let run = Run { report: after, expected: traffic.expected().unwrap().clone() };
+    let run = Run { report: meanwhile, expected: traffic.expected().unwrap().clone() };
     run.assert_counted(&client, worker.admin).await;
     println!("{} events count exactly", run.expected.events);
     assert_eq!(deployment.output(&["dead", "list"]).await, "no dead letters\n");
@@ -68,10 +71,11 @@ async fn without_broker_for(outage: Duration) {
     deployment.end().await;
     rabbit.end().await;
     postgres.end().await;
-    for report in [&normal, &during, &run.report] {
+    for report in [&normal, &during, &run.report, &normal_again] {
         assert_all_good(report);
     }
-    let allowed = (normal.latency_micros.p99 * SLOWER_AT_MOST).max(NOISE_MICROS);
+    let usual = normal.latency_micros.p99.max(normal_again.latency_micros.p99);
+    let allowed = (usual * SLOWER_AT_MOST).max(NOISE_MICROS);
     assert!(during.latency_micros.p99 <= allowed, "senders wait longer without a broker");
 }
 
@@ -83,9 +87,16 @@ async fn make_up(
     rabbit: &OwnRabbit,
 ) -> String {
     let counted = applied(client, worker).await;
-    rabbit.restart().await;
-    let back = Instant::now();
     let waiting = client.metric(receiver, "treehook_outbox_events").await;
+    let is_back = async {
+        eventually("the broker is back", async || {
+            client.metric(receiver, "treehook_broker_up").await == 1
+        })
+        .await;
+        Instant::now()
+    };
+    // Its script takes its time to say that all of it stands.
+    let ((), back) = tokio::join!(rabbit.restart(), is_back);
     let mut tick = interval(Duration::from_millis(100));
     while client.metric(receiver, "treehook_outbox_events").await > 0 {
         tick.tick().await;
