@@ -115,7 +115,7 @@ async fn drive_here(target: SocketAddr, requests: Arc<Requests>, shape: Shape) -
     }
     let mut micros = shared.micros.take();
     micros.sort_unstable();
-    let counted = shared.last.get() - started - shape.warm_up;
+    let counted = shared.last.get().saturating_duration_since(started + shape.warm_up);
     let at = |share: f64| {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a position")]
         let position = (micros.len() as f64 * share) as usize;
