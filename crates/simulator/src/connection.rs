@@ -31,8 +31,12 @@ impl Connection {
             .map_err(|_| Trouble::Connect)?;
         // A request is one write; waiting for more would add up to 40 ms to it.
         stream.set_nodelay(true).map_err(|_| Trouble::Connect)?;
-        let (sender, driver) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|e| classify(&e))?;
+        // A request is small: one buffer is sent faster than a list of two.
+        let (sender, driver) = http1::Builder::new()
+            .writev(false)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| classify(&e))?;
         Ok(Self { sender, driver: Some(Box::pin(driver)) })
     }
 

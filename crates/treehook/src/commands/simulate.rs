@@ -53,18 +53,15 @@ pub(super) async fn simulate(args: Simulate) -> Result<(), Trouble> {
     let (progress, watched) = watch::channel(Progress::default());
     let bar = Bar::start(args.duration.is_none().then_some(args.events), watched);
     let interrupted = stop.clone();
-    let report = {
-        let run = load.run(&mut traffic, &clock::now, &stop, &progress);
-        tokio::pin!(run);
-        loop {
-            tokio::select! {
-                report = &mut run => break report.map_err(usage)?,
-                // What is on its way is waited for; then the counts are printed all the same.
-                _ = tokio::signal::ctrl_c(), if !interrupted.is_cancelled() => interrupted.cancel(),
-            }
+    let mut run =
+        tokio::task::spawn_blocking(move || on_one_thread(&load, &mut traffic, &stop, &progress));
+    let report = loop {
+        tokio::select! {
+            report = &mut run => break report.map_err(anyhow::Error::from)??,
+            // What is on its way is waited for; then the counts are printed all the same.
+            _ = tokio::signal::ctrl_c(), if !interrupted.is_cancelled() => interrupted.cancel(),
         }
     };
-    drop(progress);
     bar.finish().await;
     if args.json {
         let json = serde_json::to_string_pretty(&report).map_err(anyhow::Error::from)?;
@@ -76,6 +73,18 @@ pub(super) async fn simulate(args: Simulate) -> Result<(), Trouble> {
         return Err(Trouble::Failed("nothing was accepted".to_owned()));
     }
     Ok(())
+}
+
+/// Sends on a runtime of its own: whoever waits for an answer is who sees it arrive, where several
+/// threads would wake each other for each.
+fn on_one_thread(
+    load: &Load,
+    traffic: &mut Traffic,
+    stop: &CancellationToken,
+    progress: &watch::Sender<Progress>,
+) -> Result<LoadReport, Trouble> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(load.run(traffic, &clock::now, stop, progress)).map_err(usage)
 }
 
 /// Another one for every run: events that were sent before would only be duplicates.
