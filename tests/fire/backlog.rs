@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use treehook_simulator::{LoadReport, Progress, Traffic};
 
 use crate::TURN;
-use crate::figures::applied;
+use crate::figures::{applied, assert_exact};
 use crate::harness::{self, Client, Deployment, OwnPostgres, OwnRabbit, eventually};
 use crate::sender::{endless, load};
 use crate::traffic::Run;
@@ -61,7 +61,7 @@ async fn without_broker_for(outage: Duration) {
     println!("normal again: {}", line(&normal_again));
 
     let run = Run { report: meanwhile, expected: traffic.expected().unwrap().clone() };
-    run.assert_counted(&client, worker.admin).await;
+    assert_exact(&run, &client, worker.admin).await;
     println!("{} events count exactly", run.expected.events);
     assert_eq!(deployment.output(&["dead", "list"]).await, "no dead letters\n");
     deployment.output(&["verify"]).await;
