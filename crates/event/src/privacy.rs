@@ -1,5 +1,6 @@
 //! Personal data: turned into a pseudonym or removed before an event leaves the receiver's memory.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -115,7 +116,7 @@ pub struct PersonalKeys(BTreeSet<String>);
 impl PersonalKeys {
     /// The built-in keys and these.
     pub fn with(extra: impl IntoIterator<Item = String>) -> Self {
-        Self(extra.into_iter().map(|key| folded(&key)).collect())
+        Self(extra.into_iter().map(|key| folded(&key).into_owned()).collect())
     }
 
     /// Removes them.
@@ -126,12 +127,15 @@ impl PersonalKeys {
     fn redact_inside(&self, value: &mut Value, person: bool) {
         match value {
             Value::Object(fields) => {
-                fields.retain(|key, _| !self.names_a_person(&folded(key), person));
-                for (key, inner) in fields.iter_mut() {
+                fields.retain(|key, inner| {
+                    let key = folded(key);
+                    if self.names_a_person(&key, person) {
+                        return false;
+                    }
                     // What stands deeper inside a person is still about them.
-                    let person = person || is_person(&folded(key));
-                    self.redact_inside(inner, person);
-                }
+                    self.redact_inside(inner, person || is_person(&key));
+                    true
+                });
             }
             Value::Array(items) => {
                 for item in items {
@@ -150,8 +154,16 @@ impl PersonalKeys {
     }
 }
 
-fn folded(key: &str) -> String {
-    key.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect()
+/// Without case, `_` and `-`. Most keys are as they should be, and need no copy.
+fn folded(key: &str) -> Cow<'_, str> {
+    if key.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9')) {
+        return Cow::Borrowed(key);
+    }
+    let kept = key.chars().filter(|c| !matches!(c, '_' | '-'));
+    if key.is_ascii() {
+        return kept.map(|c| c.to_ascii_lowercase()).collect();
+    }
+    kept.flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]

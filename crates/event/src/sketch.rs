@@ -7,7 +7,22 @@ use crate::privacy::VisitorId;
 /// A mergeable set of visitors. Links use 2^12 registers (relative standard error 1.6 %, at most
 /// 4 KiB), profiles 2^14 (0.8 %, at most 16 KiB). Up to a few hundred visitors it stores each one.
 #[derive(Clone)]
-pub struct Sketch(HllSketch);
+pub struct Sketch {
+    lg_k: u8,
+    visitors: Visitors,
+}
+
+/// What a batch brings to one link or profile is a handful of visitors: they are kept as they are, and
+/// added to what is stored one by one, which is many times cheaper than to merge two sketches.
+#[derive(Clone)]
+enum Visitors {
+    /// Distinct, at most [`FEW`].
+    Few(Vec<u64>),
+    Many(HllSketch),
+}
+
+/// From here on a list is searched for longer than a sketch takes.
+const FEW: usize = 32;
 
 /// Bytes that are not a sketch of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,45 +44,89 @@ impl Sketch {
     }
 
     fn empty(lg_k: u8) -> Self {
-        Self(HllSketch::new(lg_k, HllType::Hll8).expect("12 and 14 lie within 4 to 21"))
+        Self { lg_k, visitors: Visitors::Few(Vec::new()) }
     }
 
     /// Adds a visitor.
     pub fn add(&mut self, visitor: VisitorId) {
-        self.0.update(visitor.0);
+        match &mut self.visitors {
+            Visitors::Many(sketch) => sketch.update(visitor.0),
+            Visitors::Few(few) if few.contains(&visitor.0) => (),
+            Visitors::Few(few) if few.len() < FEW => few.push(visitor.0),
+            Visitors::Few(_) => {
+                let mut sketch = self.to_sketch();
+                sketch.update(visitor.0);
+                self.visitors = Visitors::Many(sketch);
+            }
+        }
     }
 
     /// Adds everybody in the other one. For many, [`Union`] is quicker.
     pub fn merge(&mut self, other: &Self) {
-        let mut union = Union::of(self);
-        union.add(other);
-        *self = union.finish();
+        match &other.visitors {
+            Visitors::Few(few) => {
+                for visitor in few {
+                    self.add(VisitorId(*visitor));
+                }
+            }
+            Visitors::Many(_) => {
+                let mut union = Union::of(self);
+                union.add(other);
+                *self = union.finish();
+            }
+        }
     }
 
     /// How many distinct visitors. Does not depend on the order in which they came or were merged.
     pub fn count(&self) -> u64 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a count, rounded"
-        )]
-        let count = self.0.composite_estimate().round() as u64;
-        count
+        match &self.visitors {
+            Visitors::Few(few) => few.len() as u64,
+            Visitors::Many(sketch) => {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a count, rounded"
+                )]
+                let count = sketch.composite_estimate().round() as u64;
+                count
+            }
+        }
     }
 
     /// Whether nobody is in it.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        match &self.visitors {
+            Visitors::Few(few) => few.is_empty(),
+            Visitors::Many(sketch) => sketch.is_empty(),
+        }
     }
 
     /// As stored: Apache DataSketches' HLL format.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.0.serialize()
+        match &self.visitors {
+            Visitors::Few(_) => self.to_sketch().serialize(),
+            Visitors::Many(sketch) => sketch.serialize(),
+        }
     }
 
     /// Read back; damaged bytes are an error, never a number.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadSketch> {
-        HllSketch::deserialize(bytes).map(Self).map_err(|error| BadSketch(error.to_string()))
+        let sketch = HllSketch::deserialize(bytes).map_err(|error| BadSketch(error.to_string()))?;
+        Ok(Self { lg_k: sketch.lg_config_k(), visitors: Visitors::Many(sketch) })
+    }
+
+    fn to_sketch(&self) -> HllSketch {
+        match &self.visitors {
+            Visitors::Many(sketch) => sketch.clone(),
+            Visitors::Few(few) => {
+                let sketch = HllSketch::new(self.lg_k, HllType::Hll8);
+                let mut sketch = sketch.expect("12 and 14 lie within 4 to 21");
+                for visitor in few {
+                    sketch.update(*visitor);
+                }
+                sketch
+            }
+        }
     }
 }
 
@@ -77,20 +136,27 @@ pub struct Union(HllUnion);
 impl Union {
     /// Begins with everybody in this one.
     pub fn of(first: &Sketch) -> Self {
-        let lg_k = first.0.lg_config_k();
-        let mut union = HllUnion::new(lg_k).expect("a sketch's size is a union's too");
-        union.update(&first.0);
-        Self(union)
+        let mut union = Self(HllUnion::new(first.lg_k).expect("a sketch's size is a union's too"));
+        union.add(first);
+        union
     }
 
     /// Adds everybody in the other one.
     pub fn add(&mut self, other: &Sketch) {
-        self.0.update(&other.0);
+        match &other.visitors {
+            Visitors::Many(sketch) => self.0.update(sketch),
+            Visitors::Few(few) => {
+                for visitor in few {
+                    self.0.update_value(*visitor);
+                }
+            }
+        }
     }
 
     /// Everybody.
     pub fn finish(&self) -> Sketch {
-        Sketch(self.0.to_sketch(HllType::Hll8))
+        let sketch = self.0.to_sketch(HllType::Hll8);
+        Sketch { lg_k: sketch.lg_config_k(), visitors: Visitors::Many(sketch) }
     }
 }
 

@@ -2,16 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use time::{Date, OffsetDateTime};
 use treehook_event::{Body, Day, Event, Key, LinkId, ProfileId, Timestamp, VisitKind};
 
+use crate::classify;
 use crate::columns::{date, moment};
+use crate::copy::copy;
 
 /// How near to midnight an event's other rendering may lie on the neighbouring day: senders retry
 /// for about 21 minutes, and some render the envelope anew each time.
 const NEAR_MIDNIGHT_MS: i64 = 30 * 60 * 1000;
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// An event and its key.
+type Entry<'a> = (&'a Key, &'a Event);
 
 /// A batch in which every identity stands once: the first of each.
 pub(crate) struct Batch<'a> {
@@ -33,10 +38,13 @@ impl<'a> Batch<'a> {
         self.entries().map(|(_, event)| event.occurred_at.day()).collect()
     }
 
-    fn entries(&self) -> impl Iterator<Item = (&Key, &'a Event)> {
+    fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         self.positions.iter().map(|(key, position)| (key, &self.events[*position]))
     }
 }
+
+/// From so many rows on they are copied: below, the rounds to the server cost more than its work.
+const COPY_MIN: usize = 100;
 
 /// Archives what is not archived yet. Answers the positions of the fresh events, in order.
 pub(crate) async fn insert(
@@ -45,15 +53,63 @@ pub(crate) async fn insert(
     now: Timestamp,
 ) -> sqlx::Result<Vec<usize>> {
     let known = known_next_door(connection, batch).await?;
-    let mut rows = Rows::default();
-    for (key, event) in batch.entries().filter(|(key, _)| !known.contains(*key)) {
-        rows.push(key, event);
-    }
-    let fresh = rows.insert(connection, now).await?;
+    let mut unknown: Vec<Entry<'_>> =
+        batch.entries().filter(|(key, _)| !known.contains(*key)).collect();
+    let fresh = if unknown.len() < COPY_MIN {
+        insert_rows(connection, &unknown, now).await?
+    } else {
+        // Several transactions may bring the same identities in other orders: sorted, they never wait
+        // for each other in a circle.
+        unknown.sort_by_key(|(key, event)| (event.occurred_at.day(), *key));
+        copy_rows(connection, unknown, now).await?
+    };
     let mut positions: Vec<usize> =
         fresh.into_iter().filter_map(|key| batch.positions.get(&key).copied()).collect();
     positions.sort_unstable();
     Ok(positions)
+}
+
+/// Copies what is not there, which fails as a whole where another worker archives one of them at this
+/// moment: then they are inserted, which is slower and passes over it.
+async fn copy_rows(
+    connection: &mut PgConnection,
+    mut rows: Vec<Entry<'_>>,
+    now: Timestamp,
+) -> sqlx::Result<Vec<Key>> {
+    let mut asked: BTreeMap<Day, Vec<&[u8]>> = BTreeMap::new();
+    for (key, event) in &rows {
+        asked.entry(event.occurred_at.day()).or_default().push(&key.0);
+    }
+    let known = known_on(connection, asked).await?;
+    rows.retain(|(key, _)| !known.contains(*key));
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut attempt = connection.begin().await?;
+    match copy(&mut attempt, &rows, now).await {
+        Ok(()) => {
+            attempt.commit().await?;
+            Ok(rows.into_iter().map(|(key, _)| *key).collect())
+        }
+        Err(error) if classify::is_duplicate(&error) => {
+            attempt.rollback().await?;
+            insert_rows(connection, &rows, now).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Inserts what is not there; answers which.
+async fn insert_rows(
+    connection: &mut PgConnection,
+    entries: &[Entry<'_>],
+    now: Timestamp,
+) -> sqlx::Result<Vec<Key>> {
+    let mut rows = Rows::default();
+    for (key, event) in entries {
+        rows.push(key, event);
+    }
+    rows.insert(connection, now).await
 }
 
 /// The day on the other side of midnight, for an event near it.
@@ -79,6 +135,14 @@ async fn known_next_door(
             asked.entry(day).or_default().push(&key.0);
         }
     }
+    known_on(connection, asked).await
+}
+
+/// Which of these keys are archived on these days.
+async fn known_on(
+    connection: &mut PgConnection,
+    asked: BTreeMap<Day, Vec<&[u8]>>,
+) -> sqlx::Result<HashSet<Key>> {
     let mut known = HashSet::new();
     // A query for each day, so that each looks into one partition alone.
     for (day, keys) in asked {
@@ -191,7 +255,7 @@ impl<'a> Rows<'a> {
 }
 
 /// The body as JSON, unless the columns hold all of it: most events are plain visits.
-fn detail(body: &Body) -> Option<String> {
+pub(crate) fn detail(body: &Body) -> Option<String> {
     match body {
         Body::Visit(visit) if visit.link.is_none() => None,
         Body::Visit(_)

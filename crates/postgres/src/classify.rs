@@ -93,6 +93,11 @@ pub(crate) fn is_statement_timeout(error: &Error) -> bool {
     has_code(error, &[STATEMENT_TIMEOUT])
 }
 
+/// Whether a row is there already.
+pub(crate) fn is_duplicate(error: &Error) -> bool {
+    has_code(error, &["23505"])
+}
+
 /// Whether another transaction came first: begun anew, this one may succeed.
 pub(crate) fn is_conflict(error: &Error) -> bool {
     has_code(error, &["40001", "40P01"])

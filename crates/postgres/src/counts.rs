@@ -19,13 +19,13 @@ async fn add_link_hours(connection: &mut PgConnection, rollup: &Rollup) -> sqlx:
         return Ok(());
     }
     sqlx::query(
-        "insert into link_hours as t (profile_id, hour, link_id, clicks)
+        r#"insert into link_hours as t (profile_id, hour, link_id, clicks)
          select profile_id, hour, link_id, clicks
          from unnest($1::text[], $2::timestamptz[], $3::text[], $4::bigint[])
              as n (profile_id, hour, link_id, clicks)
-         order by profile_id, hour, link_id
+         order by profile_id collate "C", hour, link_id collate "C"
          on conflict (profile_id, hour, link_id)
-         do update set clicks = t.clicks + excluded.clicks",
+         do update set clicks = t.clicks + excluded.clicks"#,
     )
     .bind(rows.keys().map(|(profile, _, _)| profile.as_str()).collect::<Vec<_>>())
     .bind(rows.keys().map(|(_, _, hour)| hour_start(*hour)).collect::<Vec<_>>())
@@ -42,13 +42,13 @@ async fn add_profile_hours(connection: &mut PgConnection, rollup: &Rollup) -> sq
         return Ok(());
     }
     sqlx::query(
-        "insert into profile_hours as t (profile_id, hour, views, clicks)
+        r#"insert into profile_hours as t (profile_id, hour, views, clicks)
          select profile_id, hour, views, clicks
          from unnest($1::text[], $2::timestamptz[], $3::bigint[], $4::bigint[])
              as n (profile_id, hour, views, clicks)
-         order by profile_id, hour
+         order by profile_id collate "C", hour
          on conflict (profile_id, hour)
-         do update set views = t.views + excluded.views, clicks = t.clicks + excluded.clicks",
+         do update set views = t.views + excluded.views, clicks = t.clicks + excluded.clicks"#,
     )
     .bind(rows.keys().map(|(profile, _)| profile.as_str()).collect::<Vec<_>>())
     .bind(rows.keys().map(|(_, hour)| hour_start(*hour)).collect::<Vec<_>>())
@@ -65,13 +65,13 @@ async fn add_audience(connection: &mut PgConnection, rollup: &Rollup) -> sqlx::R
         return Ok(());
     }
     sqlx::query(
-        "insert into audience as t (profile_id, day, dimension, value, clicks)
+        r#"insert into audience as t (profile_id, day, dimension, value, clicks)
          select profile_id, day, dimension, value, clicks
          from unnest($1::text[], $2::date[], $3::text[], $4::text[], $5::bigint[])
              as n (profile_id, day, dimension, value, clicks)
-         order by profile_id, day, dimension, value
+         order by profile_id collate "C", day, dimension collate "C", value collate "C"
          on conflict (profile_id, day, dimension, value)
-         do update set clicks = t.clicks + excluded.clicks",
+         do update set clicks = t.clicks + excluded.clicks"#,
     )
     .bind(rows.keys().map(|(profile, ..)| profile.as_str()).collect::<Vec<_>>())
     .bind(rows.keys().map(|(_, day, ..)| date(*day)).collect::<Vec<_>>())

@@ -6,6 +6,7 @@ mod backlog;
 mod classify;
 mod columns;
 mod connect;
+mod copy;
 mod counts;
 mod deadletters;
 mod erase;
