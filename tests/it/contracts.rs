@@ -1,6 +1,7 @@
 //! What both implementations of a seam must do: one suite for each seam, run against both.
 
 mod queue;
+mod retention;
 mod store;
 
 use crate::harness;
@@ -40,6 +41,24 @@ async fn sqlite_store_keeps_the_store_contract() {
     let store = treehook_sqlite::Store::open(dir.path()).await.unwrap();
     store.migrate().await.unwrap();
     store::store_contract(&store).await;
+}
+
+#[tokio::test]
+async fn sqlite_store_keeps_the_retention_contract() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = treehook_sqlite::Store::open(dir.path()).await.unwrap();
+    store.migrate().await.unwrap();
+    retention::retention_contract(&store).await;
+}
+
+#[tokio::test]
+async fn postgres_keeps_the_retention_contract() {
+    let database = harness::TestDatabase::create().await;
+    let store = database.store();
+    store.migrate().await.unwrap();
+    retention::retention_contract(&store).await;
+    drop(store);
+    database.end().await;
 }
 
 #[tokio::test]

@@ -4,8 +4,10 @@
 
 mod commands;
 mod contracts;
+mod dead_letters;
 mod diagnosis;
 mod embedded;
+mod figures;
 mod fixtures;
 mod harness;
 mod outages;

@@ -5,7 +5,7 @@ import { showTrend } from "./chart.js";
 import { fill, make } from "./element.js";
 import { country, dayRange, deviceName, periodName, referrer, time, useZone } from "./format.js";
 import { showHistory } from "./history.js";
-import { watchHour } from "./live.js";
+import { watchLive } from "./live.js";
 import { showAudience, showLinks, showMilestones, showPipeline, showSlice, showTotals } from "./panels.js";
 
 const REFRESH_MS = 30000;
@@ -57,7 +57,7 @@ async function load(signal) {
   choice.profile ??= profiles[0]?.profile_id;
   showControls();
   place("empty").hidden = Boolean(choice.profile);
-  watchHour(choice.profile);
+  watchLive(choice.profile);
   if (!choice.profile) { place("board").hidden = true; return; }
   await loadBoard(choice, signal);
   place("updated").textContent = `Updated ${time(new Date())}`;

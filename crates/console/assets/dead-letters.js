@@ -9,7 +9,8 @@ const place = (id) => document.getElementById(id);
 const chosen = new Map();
 let next = null;
 
-const narrowed = () => Object.fromEntries([...new URLSearchParams(location.search)].filter(([name, value]) => value && ["reason", "source", "type"].includes(name)));
+const FILTERS = ["reason", "source", "type", "profile"];
+const narrowed = () => Object.fromEntries([...new URLSearchParams(location.search)].filter(([name, value]) => value && FILTERS.includes(name)));
 
 /** Fetches a page and puts it below those that are there. */
 async function load(after) {
@@ -27,7 +28,7 @@ async function load(after) {
 }
 
 function restart() {
-  for (const [name, value] of Object.entries({ reason: "", source: "", type: "", ...narrowed() })) place("narrow").elements[name].value = value;
+  for (const name of FILTERS) place("narrow").elements[name].value = narrowed()[name] ?? "";
   chosen.clear();
   return load(null);
 }
@@ -36,6 +37,7 @@ function showState() {
   const rows = place("rows").children.length;
   place("letters").hidden = rows === 0;
   place("none").hidden = rows > 0;
+  place("none-why").textContent = Object.keys(narrowed()).length ? "None fits what the list is narrowed to." : "Everything that was accepted could be counted.";
   place("more").hidden = next === null;
   place("all").checked = rows > 0 && chosen.size === rows;
   place("all").indeterminate = chosen.size > 0 && chosen.size < rows;
@@ -55,9 +57,10 @@ function row(letter) {
   whole.addEventListener("toggle", () => { if (whole.open) show(letter.id, body); });
   element.append(make("label", { class: "choose" }, box),
     make("div", { class: "letter" },
-      make("div", { class: "letter-head" }, make("b", { class: "reason", text: letter.reason }), make("span", { class: "tag", text: letter.source }), make("span", { class: "tag", text: letter.type })),
+      make("div", { class: "letter-head" }, make("b", { class: "reason", text: letter.reason }), make("span", { class: "tag", text: letter.source }), make("span", { class: "tag", text: letter.type }),
+        letter.profile_id && make("span", { class: "tag", text: letter.profile_id })),
       make("div", { class: "soft" }, make("time", { datetime: letter.last_at, text: `${momentOf(letter.last_at)} UTC` }),
-        letter.attempts > 1 && make("span", { text: `buried ${number(letter.attempts)} times` }), make("code", { text: letter.id })),
+        letter.attempts > 1 && make("span", { text: `buried ${number(letter.attempts)} times since ${momentOf(letter.first_at)} UTC` }), make("code", { text: letter.id })),
       whole));
   return element;
 }

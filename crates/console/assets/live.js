@@ -1,4 +1,4 @@
-// The current hour: counts are kept by the hour, so "live" is this hour so far, and the one before it.
+// Live figures: the last half hour, and the one before it.
 
 import { ask } from "./address.js";
 import { hourOf, number } from "./format.js";
@@ -9,7 +9,7 @@ let watched = null;
 let timer = 0;
 
 /** Keeps the figures of this profile fresh; none of nobody. */
-export function watchHour(profile) {
+export function watchLive(profile) {
   if (profile === watched) return;
   watched = profile;
   place("live").hidden = !profile;
@@ -20,18 +20,19 @@ export function watchHour(profile) {
 async function tick(profile) {
   if (!document.hidden) {
     // The board says when the server cannot be reached; here the last figures stay.
-    const text = await ask(`api/v1/profiles/${encodeURIComponent(profile)}/analytics?period=last_24_hours`).catch(() => null);
+    const text = await ask(`api/v1/profiles/${encodeURIComponent(profile)}/live`).catch(() => null);
     if (profile !== watched) return;
-    if (text) show(JSON.parse(text).series.slice(-2));
+    if (text) show(JSON.parse(text));
   }
   timer = setTimeout(tick, EVERY_MS, profile);
 }
 
-function show([before, now]) {
-  write("live-since", `since ${hourOf(now.at)}`);
-  write("live-views", number(now.views));
-  write("live-clicks", number(now.clicks));
-  write("live-before", `${number(before.views)} views and ${number(before.clicks)} clicks the hour before`);
+function show(live) {
+  const { previous: before } = live;
+  write("live-since", `since ${hourOf(live.start)}`);
+  write("live-views", number(live.views));
+  write("live-clicks", number(live.clicks));
+  write("live-before", `${number(before.views)} views and ${number(before.clicks)} clicks in the 30 minutes before`);
 }
 
 /** Only what changes is touched, so nothing flickers. */

@@ -9,9 +9,10 @@ use treehook_console::{
     QueueDepth, router,
 };
 use treehook_event::{
-    AudienceCount, DeadLetter, Dimension, Event, EventType, HistoryRow, HourCount, Identity, Key,
-    LinkId, LinkState, LinkTotal, Milestone, MilestoneRow, ProfileId, ProfileState, ProfileSummary,
-    Sketch, SourceName, Stamp, Stamped, Timestamp, VisitorId,
+    AudienceCount, Counts, DeadLetter, Dimension, Event, EventType, HistoryRow, HourCount,
+    Identity, Key, LinkId, LinkState, LinkTotal, Milestone, MilestoneRow, Minute, MinuteCount,
+    ProfileId, ProfileState, ProfileSummary, Sketch, SourceName, Stamp, Stamped, Timestamp,
+    VisitorId,
 };
 
 #[path = "../tests/it/fixture.rs"]
@@ -53,6 +54,16 @@ fn hours() -> Vec<HourCount> {
         })
         .rev()
         .collect()
+}
+
+/// An hour that picks up.
+fn minutes() -> Vec<MinuteCount> {
+    let last = now().minute();
+    let count = |back: i64| {
+        let views = u64::try_from(9 - back / 8 + (last.0 - back) * 7919 % 5).unwrap_or(0);
+        MinuteCount { minute: Minute(last.0 - back), counts: Counts { views, clicks: views / 3 } }
+    };
+    (0..60).rev().map(count).collect()
 }
 
 fn links() -> Vec<LinkTotal> {
@@ -202,6 +213,7 @@ fn dead() -> Vec<DeadLetter> {
             let mut letter =
                 DeadLetter::of(&event, reason, now().plus_millis(-60_000 * i64::from(n)));
             letter.event_type = EventType::trusted("link.clicked");
+            letter.profile_id = (n % 3 != 2).then(|| ProfileId::trusted("ada"));
             letter.attempts = 1 + n % 3;
             letter
         })
@@ -234,6 +246,7 @@ fn full() -> Fixture {
     Fixture {
         profiles: vec![profile("ada", "Ada Example"), profile("grace", "Grace & the Compilers")],
         hours: hours(),
+        minutes: minutes(),
         link_visitors: links
             .iter()
             .map(|link| (link.link_id.clone(), crowd(Sketch::for_link(), link.clicks * 7 / 10)))

@@ -38,7 +38,7 @@ pub(crate) struct Analytics {
 #[utoipa::path(
     get, path = "/api/v1/profiles/{id}/analytics", operation_id = "getAnalytics",
     params(
-        ("id" = String, Path), When,
+        ("id" = String, Path, min_length = 1), When,
         ("granularity" = inline(Option<Fineness>), Query, description = "hourly for `last_24_hours`, else daily"),
     ),
     responses((status = 200, description = "The numbers", body = Analytics)),
@@ -82,9 +82,9 @@ pub(crate) struct LinkPage {
 #[utoipa::path(
     get, path = "/api/v1/profiles/{id}/links", operation_id = "listLinks",
     params(
-        ("id" = String, Path), When,
+        ("id" = String, Path, min_length = 1), When,
         ("sort" = inline(Option<Order>), Query, description = "clicks_desc without it"),
-        ("after" = Option<String>, Query, description = "The `next` of the page before"),
+        ("after" = Option<String>, Query, min_length = 1, max_length = 200, description = "The `next` of the page before"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 10000, description = "1000 without it"),
     ),
     responses((status = 200, description = "The links", body = LinkPage)),
@@ -131,7 +131,7 @@ pub(crate) struct ProfileAudience {
 #[utoipa::path(
     get, path = "/api/v1/profiles/{id}/audience", operation_id = "getAudience",
     params(
-        ("id" = String, Path), When,
+        ("id" = String, Path, min_length = 1), When,
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 10000, description = "1000 in each list without it"),
     ),
     responses((status = 200, description = "The audience", body = ProfileAudience)),

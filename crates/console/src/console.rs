@@ -17,7 +17,8 @@ use crate::actions::Actions;
 use crate::reads::{self, Cache};
 use crate::status::PipelineStatus;
 use crate::{
-    answers, assets, dead_letters, document, history, profiles, report, same_origin, sign_in, trend,
+    answers, assets, dead_letters, document, history, live, profiles, report, same_origin, sign_in,
+    trend,
 };
 
 type Clock = Box<dyn Fn() -> Timestamp + Send + Sync>;
@@ -118,6 +119,7 @@ pub fn router<S: EventStore + Subjects + 'static>(console: Console<S>) -> Router
     let reads = Router::new()
         .route("/api/v1/profiles", get(profiles::profiles::<S>))
         .route("/api/v1/profiles/{id}/analytics", get(answers::analytics::<S>))
+        .route("/api/v1/profiles/{id}/live", get(live::live::<S>))
         .route("/api/v1/profiles/{id}/links", get(answers::links::<S>))
         .route("/api/v1/profiles/{id}/audience", get(answers::audience::<S>))
         .route("/api/v1/profiles/{id}/trend", get(trend::trend::<S>))

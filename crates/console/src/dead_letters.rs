@@ -71,11 +71,11 @@ impl From<&treehook_event::DeadLetter> for DeadLetter {
 #[utoipa::path(
     get, path = "/api/v1/dead-letters", operation_id = "listDeadLetters",
     params(
-        ("reason" = Option<String>, Query, description = "The whole reason, or what stands before its colon"),
-        ("source" = Option<String>, Query, description = "Who sent them"),
-        ("type" = Option<String>, Query, description = "The event type"),
-        ("profile" = Option<String>, Query, description = "The profile that they name"),
-        ("after" = Option<String>, Query, description = "The `next` of the page before"),
+        ("reason" = Option<String>, Query, min_length = 1, description = "The whole reason, or what stands before its colon"),
+        ("source" = Option<String>, Query, min_length = 1, description = "Who sent them"),
+        ("type" = Option<String>, Query, min_length = 1, description = "The event type"),
+        ("profile" = Option<String>, Query, min_length = 1, description = "The profile that they name"),
+        ("after" = Option<String>, Query, pattern = "^[0-9a-fA-F]{32}$", description = "The `next` of the page before"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 500, description = "100 without it"),
     ),
     responses((status = 200, description = "A page", body = DeadLetters)),
@@ -115,7 +115,7 @@ pub(crate) struct WholeDeadLetter {
 /// One dead letter, with its event
 #[utoipa::path(
     get, path = "/api/v1/dead-letters/{id}", operation_id = "getDeadLetter",
-    params(("id" = String, Path)),
+    params(("id" = String, Path, pattern = "^[0-9a-fA-F]{32}$")),
     responses((status = 200, description = "The dead letter", body = WholeDeadLetter)),
 )]
 pub(crate) async fn show<S: EventStore + 'static>(
@@ -149,7 +149,7 @@ pub(crate) struct Redriven {
 /// Publishes its event again and removes the dead letter; safe to repeat
 #[utoipa::path(
     post, path = "/api/v1/dead-letters/{id}/redrive", operation_id = "redriveDeadLetter",
-    params(("id" = String, Path)),
+    params(("id" = String, Path, pattern = "^[0-9a-fA-F]{32}$")),
     responses((status = 200, description = "It is gone; its event counts like any delivery", body = Redriven)),
 )]
 pub(crate) async fn redrive<S: EventStore + 'static>(
@@ -181,7 +181,7 @@ pub(crate) struct Discarded {
 /// Removes the dead letter for good
 #[utoipa::path(
     delete, path = "/api/v1/dead-letters/{id}", operation_id = "discardDeadLetter",
-    params(("id" = String, Path)),
+    params(("id" = String, Path, pattern = "^[0-9a-fA-F]{32}$")),
     responses((status = 200, description = "It is gone", body = Discarded)),
 )]
 pub(crate) async fn discard<S: EventStore + 'static>(

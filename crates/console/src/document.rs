@@ -25,7 +25,7 @@ use crate::problem::Problem;
     ),
     paths(
         crate::profiles::profiles, crate::profiles::milestones, crate::answers::analytics,
-        crate::answers::links, crate::answers::audience, crate::answers::status,
+        crate::live::live, crate::answers::links, crate::answers::audience, crate::answers::status,
         crate::report::report, crate::history::history, crate::trend::trend,
         crate::dead_letters::list, crate::dead_letters::show, crate::dead_letters::redrive,
         crate::dead_letters::discard, openapi,

@@ -90,8 +90,8 @@ fn changes(detail: &str) -> Option<Map<String, Value>> {
 #[utoipa::path(
     get, path = "/api/v1/profiles/{id}/history", operation_id = "listHistory",
     params(
-        ("id" = String, Path),
-        ("after" = Option<String>, Query, description = "The `next` of the page before"),
+        ("id" = String, Path, min_length = 1),
+        ("after" = Option<String>, Query, pattern = "^-?[0-9]{1,19}[.][0-9a-fA-F]{32}$", description = "The `next` of the page before"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 500, description = "100 without it"),
     ),
     responses((status = 200, description = "A page", body = HistoryPage)),

@@ -11,6 +11,7 @@ mod document;
 mod figures;
 mod fresh;
 mod history;
+mod live;
 mod parameters;
 mod problem;
 mod profiles;

@@ -1,4 +1,4 @@
-//! What a request asks for: its query parameters, each known, given once, and within its bounds.
+//! What a request asks for: its query parameters, each known, given once, not empty, and within its bounds.
 
 use std::collections::BTreeMap;
 
@@ -27,13 +27,19 @@ pub(crate) struct When {
     #[param(inline)]
     period: Option<NamedPeriod>,
     /// `YYYY-MM-DD` or an RFC 3339 time, which is rounded out to a whole hour.
+    #[param(
+        pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2}))?$"
+    )]
     from: Option<String>,
     /// `YYYY-MM-DD` (that day is included) or an RFC 3339 time; today without it. At most 800 days
     /// after `from`.
+    #[param(
+        pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2}))?$"
+    )]
     to: Option<String>,
     /// Whose midnight cuts days: a name of the IANA time zone database. A zone whose days begin
     /// within a UTC hour is refused wherever days have to be cut.
-    #[param(default = "UTC", example = "Europe/Berlin")]
+    #[param(default = "UTC", example = "Europe/Berlin", pattern = "^[A-Za-z0-9_+/-]{1,64}$")]
     tz: Option<String>,
     /// Puts the figures of the period before, of the same length, beside each figure.
     #[param(inline)]
@@ -91,6 +97,10 @@ impl Parameters {
                 unknown.push(printable(&name));
                 continue;
             };
+            // Not the same as leaving it out: `?source=` would find what has no source.
+            if value.is_empty() {
+                return Err(Problem::invalid_parameter(name, "is empty; leave it out instead"));
+            }
             if given.insert(*name, value.into_owned()).is_some() {
                 return Err(Problem::invalid_parameter(name, "is given more than once"));
             }

@@ -57,7 +57,7 @@ impl From<ProfileSummary> for KnownProfile {
 #[utoipa::path(
     get, path = "/api/v1/profiles", operation_id = "listProfiles",
     params(
-        ("after" = Option<String>, Query, description = "The `next` of the page before"),
+        ("after" = Option<String>, Query, min_length = 1, max_length = 200, description = "The `next` of the page before"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 500, description = "100 without it"),
     ),
     responses((status = 200, description = "A page", body = ProfilePage)),
@@ -126,7 +126,7 @@ impl From<MilestoneRow> for Milestone {
 #[utoipa::path(
     get, path = "/api/v1/profiles/{id}/milestones", operation_id = "listMilestones",
     params(
-        ("id" = String, Path),
+        ("id" = String, Path, min_length = 1),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 500, description = "100 without it"),
     ),
     responses((status = 200, description = "The milestones", body = Milestones)),

@@ -108,9 +108,9 @@ impl Metrics {
 #[utoipa::path(
     get, path = "/api/v1/profiles/{id}/report", operation_id = "getReport",
     params(
-        ("id" = String, Path), When,
+        ("id" = String, Path, min_length = 1), When,
         ("granularity" = inline(Option<Fineness>), Query, description = "hourly for `last_24_hours`, else daily"),
-        ("metrics" = Option<String>, Query, description = "Only these, with commas between: any of views, clicks, ctr, unique_visitors, series, top_link, links, locations, referrers, devices, milestones"),
+        ("metrics" = Option<String>, Query, pattern = "^ *(views|clicks|ctr|unique_visitors|series|top_link|links|locations|referrers|devices|milestones) *(, *(views|clicks|ctr|unique_visitors|series|top_link|links|locations|referrers|devices|milestones) *)*$", description = "Only these, with commas between: any of views, clicks, ctr, unique_visitors, series, top_link, links, locations, referrers, devices, milestones"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 10000, description = "1000 in each list without it"),
         ("format" = inline(Option<Format>), Query, description = "json without it"),
     ),

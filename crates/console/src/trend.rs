@@ -56,12 +56,12 @@ enum Slice {
 #[utoipa::path(
     get, path = "/api/v1/profiles/{id}/trend", operation_id = "getTrend",
     params(
-        ("id" = String, Path), When,
+        ("id" = String, Path, min_length = 1), When,
         ("granularity" = inline(Option<Fineness>), Query, description = "hourly for `last_24_hours`, else daily; of a link alone: the others are kept by UTC day"),
-        ("link" = Option<String>, Query, description = "A `link_id`"),
-        ("country" = Option<String>, Query, description = "As `locations` names it"),
-        ("referrer" = Option<String>, Query, description = "As `referrers` names it"),
-        ("device" = Option<String>, Query, description = "mobile, desktop, tablet or unknown"),
+        ("link" = Option<String>, Query, min_length = 1, max_length = 200, example = "link-1", description = "A `link_id`"),
+        ("country" = Option<String>, Query, min_length = 1, description = "As `locations` names it"),
+        ("referrer" = Option<String>, Query, min_length = 1, description = "As `referrers` names it"),
+        ("device" = Option<String>, Query, min_length = 1, description = "mobile, desktop, tablet or unknown"),
     ),
     responses((status = 200, description = "The trend", body = Trend)),
 )]

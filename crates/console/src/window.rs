@@ -43,7 +43,7 @@ pub(crate) struct Bounds {
 /// One point of a series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Point {
-    /// Start of the hour or day, RFC 3339 UTC.
+    /// Start of the minute, hour or day, RFC 3339 UTC.
     #[schema(format = "date-time")]
     pub(crate) at: String,
     /// Views in it.
@@ -87,8 +87,9 @@ impl Window {
 
     /// The zone's first and last day, the last one included.
     pub(crate) fn dates(&self) -> Result<(Day, Day), Problem> {
-        let last = Hour(self.period.to.0 - 1);
-        Ok((self.zone.day_of(self.period.from)?, self.zone.day_of(last)?))
+        // A day may begin within the last hour.
+        let last = self.period.to.start().plus_millis(-1);
+        Ok((self.zone.day_of(self.period.from)?, self.zone.day_at(last)?))
     }
 }
 

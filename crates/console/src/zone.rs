@@ -31,8 +31,13 @@ impl Zone {
 
     /// The zone's day that holds the start of this UTC hour.
     pub(crate) fn day_of(&self, hour: Hour) -> Result<Day, Problem> {
-        let Some(zone) = &self.0 else { return Ok(hour.day()) };
-        let moment = jiff::Timestamp::from_second(hour.start().as_seconds());
+        self.day_at(hour.start())
+    }
+
+    /// The zone's day that holds a moment.
+    pub(crate) fn day_at(&self, at: Timestamp) -> Result<Day, Problem> {
+        let Some(zone) = &self.0 else { return Ok(at.day()) };
+        let moment = jiff::Timestamp::from_second(at.as_seconds());
         let date = moment.map_err(|_| out_of_range())?.to_zoned_datetime(zone.clone()).date();
         Day::from_iso(&date.to_string()).ok_or_else(out_of_range)
     }

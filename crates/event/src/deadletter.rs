@@ -76,8 +76,7 @@ impl DeadLetter {
 
 /// The profile that a payload names: an event that lacks something else has no body to tell of it.
 fn named_profile(payload: &str) -> Option<ProfileId> {
-    let payload: Value = serde_json::from_str(payload).ok()?;
-    let data = payload.get("data")?;
+    let data: Value = serde_json::from_str(payload).ok()?;
     let named = [data.get("profile_id"), data.pointer("/link/workspaceId")].into_iter().chain([
         data.pointer("/link/projectId"),
         data.get("workspaceId"),

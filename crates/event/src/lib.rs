@@ -38,7 +38,7 @@ pub use event::{
 };
 pub use failure::{Cause, Failure};
 pub use ledger::{BadEntry, Counting, Entry, Numbers, ReceiverId, Statement};
-pub use moment::{Day, Hour, Timestamp};
+pub use moment::{Day, Hour, Minute, Timestamp};
 pub use names::{BadName, EventType, Identity, LinkId, ProfileId, SourceName};
 pub use privacy::{PersonalKeys, VisitorId, VisitorKey};
 pub use projection::{LinkState, ProfileState, Stamp, Stamped};
@@ -48,7 +48,7 @@ pub use report::{
     LinkTotal, Location, MilestoneRow, Period, PeriodError, Point, ProfileSummary, Referrer,
     analytics, audience, links,
 };
-pub use rollup::{Counts, Dimension, Rollup, fold};
+pub use rollup::{Counts, Dimension, LIVE_MINUTES, MinuteCount, Rollup, fold};
 pub use scheme::{Encoding, KeyEncoding, Part, Scheme, SchemeError, TimestampPlace};
 pub use seams::{
     Accepted, Consumer, Delivery, Difference, Erased, EventStore, Handler, HistoryRow, Maintained,

@@ -1,4 +1,4 @@
-//! Points in time as treehook counts them: milliseconds, UTC hours and UTC days since the Unix epoch.
+//! Points in time as treehook counts them: milliseconds, minutes, UTC hours and UTC days since the Unix epoch.
 
 use serde::{Deserialize, Serialize};
 use time::format_description::well_known::Rfc3339;
@@ -99,6 +99,11 @@ impl Timestamp {
         self.0 - earlier.0
     }
 
+    /// The minute that holds it.
+    pub fn minute(self) -> Minute {
+        Minute(self.0.div_euclid(60_000))
+    }
+
     /// The UTC hour that holds it.
     pub fn hour(self) -> Hour {
         Hour(self.0.div_euclid(3_600_000))
@@ -107,6 +112,17 @@ impl Timestamp {
     /// The UTC day that holds it.
     pub fn day(self) -> Day {
         self.hour().day()
+    }
+}
+
+/// A minute: minutes since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Minute(pub i64);
+
+impl Minute {
+    /// Its first moment.
+    pub fn start(self) -> Timestamp {
+        Timestamp::from_millis(self.0.saturating_mul(60_000))
     }
 }
 

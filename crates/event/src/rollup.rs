@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::derive::Device;
 use crate::event::{Body, Event, Milestone, Visit, VisitKind};
-use crate::moment::{Day, Hour};
+use crate::moment::{Day, Hour, Minute, Timestamp};
 use crate::names::{LinkId, ProfileId};
 use crate::projection::{LinkState, ProfileState, Stamp};
 use crate::report::MilestoneRow;
@@ -17,6 +17,28 @@ pub struct Counts {
     pub views: u64,
     /// Clicks on any of its links.
     pub clicks: u64,
+}
+
+impl Counts {
+    fn add(&mut self, kind: &VisitKind) {
+        match kind {
+            VisitKind::View => self.views += 1,
+            VisitKind::Click { .. } => self.clicks += 1,
+        }
+    }
+}
+
+/// How long minutes are kept: what people call live, and as long before it to compare with, twice
+/// over. What is older is in the hours.
+pub const LIVE_MINUTES: i64 = 120;
+
+/// Views and clicks of one minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MinuteCount {
+    /// Which minute.
+    pub minute: Minute,
+    /// Views and clicks in it.
+    pub counts: Counts,
 }
 
 /// By what a profile's clicks are broken down.
@@ -53,6 +75,8 @@ pub struct Rollup {
     pub link_hours: BTreeMap<(ProfileId, LinkId, Hour), u64>,
     /// Views and clicks per profile and UTC hour.
     pub profile_hours: BTreeMap<(ProfileId, Hour), Counts>,
+    /// The same by minute: of these a store keeps the latest alone.
+    pub profile_minutes: BTreeMap<(ProfileId, Minute), Counts>,
     /// Clicks per profile, UTC day and value of a dimension.
     pub audience: BTreeMap<(ProfileId, Day, Dimension, String), u64>,
     /// Visitors per profile and UTC day: whoever viewed or clicked.
@@ -82,6 +106,13 @@ pub fn fold<'a>(events: impl IntoIterator<Item = &'a Event>) -> Rollup {
 }
 
 impl Rollup {
+    /// The minutes that are young enough to be kept at `now`, in order.
+    pub fn live_minutes(&self, now: Timestamp) -> Vec<(&ProfileId, Minute, Counts)> {
+        let oldest = Minute(now.minute().0 - LIVE_MINUTES);
+        let minutes = self.profile_minutes.iter().filter(|((_, minute), _)| *minute > oldest);
+        minutes.map(|((profile, minute), counts)| (profile, *minute, *counts)).collect()
+    }
+
     fn add(&mut self, event: &Event) {
         let stamp = || Stamp { at: event.occurred_at, by: event.identity.clone() };
         match &event.body {
@@ -102,11 +133,12 @@ impl Rollup {
     fn add_visit(&mut self, visit: &Visit, event: &Event, stamp: impl Fn() -> Stamp) {
         let (hour, day) = (event.occurred_at.hour(), event.occurred_at.day());
         let profile_id = &visit.profile_id;
-        let counts = self.profile_hours.entry((profile_id.clone(), hour)).or_default();
+        let minute = event.occurred_at.minute();
+        self.profile_hours.entry((profile_id.clone(), hour)).or_default().add(&visit.kind);
+        self.profile_minutes.entry((profile_id.clone(), minute)).or_default().add(&visit.kind);
         match &visit.kind {
-            VisitKind::View => counts.views += 1,
+            VisitKind::View => (),
             VisitKind::Click { link_id } => {
-                counts.clicks += 1;
                 let link = (profile_id.clone(), link_id.clone());
                 *self.link_hours.entry((link.0.clone(), link.1.clone(), hour)).or_default() += 1;
                 self.add_audience(visit, day);

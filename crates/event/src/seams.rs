@@ -9,11 +9,11 @@ use crate::deadletter::{DeadFilter, DeadLetter};
 use crate::event::{Event, Key};
 use crate::failure::Failure;
 use crate::ledger::Statement;
-use crate::moment::{Day, Hour, Timestamp};
+use crate::moment::{Day, Hour, Minute, Timestamp};
 use crate::names::{EventType, Identity, LinkId, ProfileId, SourceName};
 use crate::privacy::VisitorId;
 use crate::report::{AudienceCount, HourCount, LinkTotal, MilestoneRow, ProfileSummary};
-use crate::rollup::Dimension;
+use crate::rollup::{Dimension, MinuteCount};
 use crate::sketch::Sketch;
 
 /// Where a publisher put events. Either is durable.
@@ -265,6 +265,15 @@ pub trait EventStore: Send + Sync {
         from: Hour,
         to: Hour,
     ) -> impl Future<Output = Result<Vec<HourCount>, Failure>> + Send;
+
+    /// Views and clicks by minute in `from..to`, in order; minutes without any are left out, and those
+    /// older than [`LIVE_MINUTES`](crate::LIVE_MINUTES) are forgotten.
+    fn minutes(
+        &self,
+        profile: &ProfileId,
+        from: Minute,
+        to: Minute,
+    ) -> impl Future<Output = Result<Vec<MinuteCount>, Failure>> + Send;
 
     /// Every link of the profile that is known or was clicked in `from..to`, with its clicks there.
     fn link_totals(

@@ -1,7 +1,7 @@
 //! Points in time as the database's columns hold them.
 
 use time::{Date, OffsetDateTime};
-use treehook_event::{Day, Hour, Timestamp};
+use treehook_event::{Day, Hour, Minute, Timestamp};
 
 /// The Julian day on which the Unix epoch begins.
 const EPOCH: i32 = 2_440_588;
@@ -15,6 +15,11 @@ pub(crate) fn moment(at: Timestamp) -> OffsetDateTime {
 /// An hour's start as `timestamptz`.
 pub(crate) fn hour_start(hour: Hour) -> OffsetDateTime {
     moment(hour.start())
+}
+
+/// A minute's start as `timestamptz`.
+pub(crate) fn minute_start(minute: Minute) -> OffsetDateTime {
+    moment(minute.start())
 }
 
 /// Read back from `timestamptz`.

@@ -1,14 +1,19 @@
-//! Rollups that are added up: clicks and views by hour, clicks by audience, and the milestones.
+//! Rollups that are added up: clicks and views by hour and by minute, clicks by audience, and the milestones.
 
 use sqlx::PgConnection;
-use treehook_event::{LinkId, Rollup};
+use treehook_event::{LIVE_MINUTES, LinkId, Minute, Rollup, Timestamp};
 
-use crate::columns::{bigint, date, hour_start, moment};
+use crate::columns::{bigint, date, hour_start, minute_start, moment};
 
 /// Adds what a batch brings.
-pub(crate) async fn add(connection: &mut PgConnection, rollup: &Rollup) -> sqlx::Result<()> {
+pub(crate) async fn add(
+    connection: &mut PgConnection,
+    rollup: &Rollup,
+    now: Timestamp,
+) -> sqlx::Result<()> {
     add_link_hours(connection, rollup).await?;
     add_profile_hours(connection, rollup).await?;
+    add_profile_minutes(connection, rollup, now).await?;
     add_audience(connection, rollup).await?;
     add_milestones(connection, rollup).await
 }
@@ -54,6 +59,52 @@ async fn add_profile_hours(connection: &mut PgConnection, rollup: &Rollup) -> sq
     .bind(rows.keys().map(|(_, hour)| hour_start(*hour)).collect::<Vec<_>>())
     .bind(rows.values().map(|counts| bigint(counts.views)).collect::<Vec<_>>())
     .bind(rows.values().map(|counts| bigint(counts.clicks)).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn add_profile_minutes(
+    connection: &mut PgConnection,
+    rollup: &Rollup,
+    now: Timestamp,
+) -> sqlx::Result<()> {
+    let rows = rollup.live_minutes(now);
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into profile_minutes as t (profile_id, minute, views, clicks)
+         select profile_id, minute, views, clicks
+         from unnest($1::text[], $2::timestamptz[], $3::bigint[], $4::bigint[])
+             as n (profile_id, minute, views, clicks)
+         order by profile_id, minute
+         on conflict (profile_id, minute)
+         do update set views = t.views + excluded.views, clicks = t.clicks + excluded.clicks",
+    )
+    .bind(rows.iter().map(|(profile, ..)| profile.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(_, minute, _)| minute_start(*minute)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(.., counts)| bigint(counts.views)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(.., counts)| bigint(counts.clicks)).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Forgets minutes that nobody calls live any more. Rows that a worker holds just now are left for
+/// the next round: workers lock in order of key, and this does not.
+pub(crate) async fn forget_minutes(
+    connection: &mut PgConnection,
+    now: Timestamp,
+) -> sqlx::Result<()> {
+    let oldest = Minute(now.minute().0 - LIVE_MINUTES);
+    sqlx::query(
+        "delete from profile_minutes t using (
+             select profile_id, minute from profile_minutes where minute <= $1
+             for update skip locked
+         ) old where t.profile_id = old.profile_id and t.minute = old.minute",
+    )
+    .bind(minute_start(oldest))
     .execute(connection)
     .await?;
     Ok(())

@@ -52,7 +52,7 @@ async fn record_once(
     let mut transaction = connection.begin().await?;
     let fresh = archive::insert(&mut transaction, batch, now).await?;
     let rollup = fold(fresh.iter().map(|position| &events[*position]));
-    counts::add(&mut transaction, &rollup).await?;
+    counts::add(&mut transaction, &rollup, now).await?;
     merge::add(&mut transaction, rollup).await?;
     ledger::settle(&mut transaction, &settled(events, &fresh)).await?;
     let duplicates = u64::try_from(events.len() - fresh.len()).unwrap_or(u64::MAX);

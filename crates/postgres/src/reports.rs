@@ -4,12 +4,13 @@ use futures_util::TryStreamExt as _;
 use sqlx::{FromRow, PgConnection};
 use time::OffsetDateTime;
 use treehook_event::{
-    AudienceCount, Day, Dimension, Hour, HourCount, Key, LinkId, LinkState, LinkTotal, Milestone,
-    MilestoneRow, ProfileId, ProfileState, ProfileSummary, Sketch, Union,
+    AudienceCount, Counts, Day, Dimension, Hour, HourCount, Key, LinkId, LinkState, LinkTotal,
+    Milestone, MilestoneRow, Minute, MinuteCount, ProfileId, ProfileState, ProfileSummary, Sketch,
+    Union,
 };
 
 use crate::classify::Unreadable;
-use crate::columns::{count, date, day, hour_start, timestamp};
+use crate::columns::{count, date, day, hour_start, minute_start, timestamp};
 
 /// Profiles in order of id.
 pub(crate) async fn profiles(
@@ -68,6 +69,29 @@ pub(crate) async fn hours(
         hour: timestamp(hour).hour(),
         views: count(views),
         clicks: count(clicks),
+    });
+    Ok(counted.collect())
+}
+
+/// Views and clicks by minute.
+pub(crate) async fn minutes(
+    connection: &mut PgConnection,
+    profile: &ProfileId,
+    from: Minute,
+    to: Minute,
+) -> sqlx::Result<Vec<MinuteCount>> {
+    let rows: Vec<(OffsetDateTime, i64, i64)> = sqlx::query_as(
+        "select minute, views, clicks from profile_minutes
+         where profile_id = $1 and minute >= $2 and minute < $3 order by minute",
+    )
+    .bind(profile.as_str())
+    .bind(minute_start(from))
+    .bind(minute_start(to))
+    .fetch_all(connection)
+    .await?;
+    let counted = rows.into_iter().map(|(minute, views, clicks)| MinuteCount {
+        minute: timestamp(minute).minute(),
+        counts: Counts { views: count(views), clicks: count(clicks) },
     });
     Ok(counted.collect())
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use treehook_event::{
     Account, AudienceCount, Day, DeadFilter, DeadLetter, Difference, Dimension, Event, EventStore,
-    Failure, Hour, HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId,
-    ProfileSummary, Recorded, Sketch, Statement, Tally, Timestamp,
+    Failure, Hour, HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, Minute,
+    MinuteCount, ProfileId, ProfileSummary, Recorded, Sketch, Statement, Tally, Timestamp,
 };
 
 use crate::connect::{Store, bounded};
@@ -105,6 +105,15 @@ impl EventStore for Store {
         to: Hour,
     ) -> Result<Vec<HourCount>, Failure> {
         bounded!(self, QUERY_MAX, |connection| reports::hours(connection, profile, from, to))
+    }
+
+    async fn minutes(
+        &self,
+        profile: &ProfileId,
+        from: Minute,
+        to: Minute,
+    ) -> Result<Vec<MinuteCount>, Failure> {
+        bounded!(self, QUERY_MAX, |connection| reports::minutes(connection, profile, from, to))
     }
 
     async fn link_totals(

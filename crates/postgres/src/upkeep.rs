@@ -7,9 +7,8 @@ use time::OffsetDateTime;
 use treehook_event::{Maintained, Tally, Timestamp};
 
 use crate::columns::{count, moment, timestamp};
-use crate::deadletters;
-use crate::ledger;
 use crate::partitions::{self, Partitions};
+use crate::{counts, deadletters, ledger};
 
 /// Days made ahead: upkeep may fail for a week before a worker has to make one on demand.
 const DAYS_AHEAD: i32 = 7;
@@ -38,6 +37,7 @@ pub(crate) async fn maintain(
         partitions.forget();
     }
     deadletters::forget_redriven(connection, today.plus(-kept).start()).await?;
+    counts::forget_minutes(connection, now).await?;
     fold_tallies(connection, now).await?;
     ledger::retire(connection, now).await?;
     Ok(Maintained { days_dropped })

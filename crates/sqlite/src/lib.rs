@@ -14,6 +14,7 @@ mod erase;
 mod history;
 mod ledger;
 mod merged;
+mod minutes;
 mod queue;
 mod record;
 mod recount;

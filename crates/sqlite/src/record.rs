@@ -10,7 +10,7 @@ use crate::classify::failure;
 use crate::database::Database;
 use crate::states::{LINKS, PROFILES};
 use crate::visitors::{LINK_VISITORS, PROFILE_VISITORS};
-use crate::{archive, counts, ledger};
+use crate::{archive, counts, ledger, minutes};
 
 /// Archives and counts what is fresh.
 pub(crate) async fn record(
@@ -23,7 +23,7 @@ pub(crate) async fn record(
     }
     let mut transaction = database.write().await?;
     let fresh = archive::insert(&mut transaction, events, now).await?;
-    add(&mut transaction, &fold(fresh.iter().map(|position| &events[*position]))).await?;
+    add(&mut transaction, &fold(fresh.iter().map(|position| &events[*position])), now).await?;
     ledger::settle(&mut transaction, &settled(events, &fresh)).await?;
     let duplicates = (events.len() - fresh.len()) as u64;
     let newest = fresh.iter().map(|position| events[*position].occurred_at).max();
@@ -44,8 +44,13 @@ pub(crate) async fn ready(database: &Database) -> Result<(), Failure> {
 }
 
 /// Adds what the batch comes to.
-async fn add(connection: &mut SqliteConnection, rollup: &Rollup) -> Result<(), Failure> {
+async fn add(
+    connection: &mut SqliteConnection,
+    rollup: &Rollup,
+    now: Timestamp,
+) -> Result<(), Failure> {
     counts::add(connection, rollup).await?;
+    minutes::add(connection, &rollup.live_minutes(now)).await?;
     PROFILE_VISITORS.absorb(connection, &rollup.profile_visitors).await?;
     LINK_VISITORS.absorb(connection, &rollup.link_visitors).await?;
     LINKS.absorb(connection, &rollup.links).await?;

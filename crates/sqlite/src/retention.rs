@@ -5,8 +5,7 @@ use treehook_event::{Day, Failure, Maintained, Timestamp};
 
 use crate::classify::failure;
 use crate::database::Database;
-use crate::dead;
-use crate::ledger;
+use crate::{dead, ledger, minutes};
 
 /// Rows deleted in one transaction: some ten milliseconds in which nobody else can record.
 const ROWS_PER_STEP: i64 = 2000;
@@ -28,6 +27,7 @@ pub(crate) async fn maintain(
         drop_day(database, day).await?;
         days_dropped += 1;
     }
+    minutes::forget(database, now).await?;
     dead::forget_redriven(database, keep_from.start()).await?;
     ledger::retire(database, now).await?;
     give_back(database).await?;

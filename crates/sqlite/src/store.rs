@@ -7,12 +7,12 @@ use sqlx::sqlite::SqliteAutoVacuum;
 use treehook_event::{
     Account, AudienceCount, Day, DeadFilter, DeadLetter, Difference, Dimension, Erased, Event,
     EventStore, Failure, HistoryRow, Hour, HourCount, Key, LinkId, LinkTotal, Maintained,
-    MilestoneRow, ProfileId, ProfileSummary, Recorded, Sketch, Statement, Subjects, Tally,
-    Timestamp, VisitorId,
+    MilestoneRow, Minute, MinuteCount, ProfileId, ProfileSummary, Recorded, Sketch, Statement,
+    Subjects, Tally, Timestamp, VisitorId,
 };
 
 use crate::database::{Database, Shape};
-use crate::{dead, erase, history, ledger, record, reports, retention, verify};
+use crate::{dead, erase, history, ledger, minutes, record, reports, retention, verify};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite/store");
 
@@ -126,6 +126,15 @@ impl EventStore for Store {
         to: Hour,
     ) -> Result<Vec<HourCount>, Failure> {
         reports::hours(&self.database, profile, from, to).await
+    }
+
+    async fn minutes(
+        &self,
+        profile: &ProfileId,
+        from: Minute,
+        to: Minute,
+    ) -> Result<Vec<MinuteCount>, Failure> {
+        minutes::list(&self.database, profile, from, to).await
     }
 
     async fn link_totals(

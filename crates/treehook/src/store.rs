@@ -6,8 +6,8 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 use treehook_event::{
     Account, AudienceCount, Day, DeadFilter, DeadLetter, Difference, Dimension, Event, EventStore,
-    Failure, Hour, HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId,
-    ProfileSummary, Recorded, Sketch, Statement, Tally, Timestamp,
+    Failure, Hour, HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, Minute,
+    MinuteCount, ProfileId, ProfileSummary, Recorded, Sketch, Statement, Tally, Timestamp,
 };
 
 /// One of the two.
@@ -152,6 +152,15 @@ impl EventStore for Store {
         to: Hour,
     ) -> Result<Vec<HourCount>, Failure> {
         each!(self, store => store.hours(profile, from, to))
+    }
+
+    async fn minutes(
+        &self,
+        profile: &ProfileId,
+        from: Minute,
+        to: Minute,
+    ) -> Result<Vec<MinuteCount>, Failure> {
+        each!(self, store => store.minutes(profile, from, to))
     }
 
     async fn link_totals(

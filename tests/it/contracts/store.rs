@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use treehook_event::{
     Account, Balance, Counting, Day, DeadFilter, DeadLetter, Dimension, Entry, EventStore, Hour,
-    LinkChangeKind, LinkFields, ReceiverId, Recorded, Statement,
+    LinkChangeKind, LinkFields, Minute, MinuteCount, ReceiverId, Recorded, Statement,
 };
 
 use crate::fixtures::{
@@ -16,11 +16,13 @@ pub(super) async fn store_contract<S: EventStore>(store: &S) {
     an_empty_store_answers(store).await;
     recording_twice_counts_once(store).await;
     late_and_unordered_events_find_their_hour(store).await;
+    the_latest_minutes_are_kept(store).await;
     visitors_are_counted_once_over_days(store).await;
     the_audience_adds_up(store).await;
     links_are_last_writer_wins_field_by_field(store).await;
     unknown_types_are_archived(store).await;
     dead_letters_are_kept_and_filtered(store).await;
+    a_redriven_letter_continues_its_history(store).await;
     the_ledger_balances(store).await;
     verify_agrees_with_all_of_this(store).await;
     what_is_past_retention_goes(store).await;
@@ -87,6 +89,33 @@ async fn late_and_unordered_events_find_their_hour<S: EventStore>(store: &S) {
     let clicked: Vec<_> =
         window.iter().filter(|t| t.clicks > 0).map(|t| (t.link_id.as_str(), t.clicks)).collect();
     assert_eq!(clicked, [("b", 1)]);
+}
+
+async fn the_latest_minutes_are_kept<S: EventStore>(store: &S) {
+    const MINUTE: i64 = 60_000;
+    let batch = [
+        click("min1", "within", "a", 1, NOON),
+        view("min2", "within", 1, NOON + MINUTE - 1),
+        view("min3", "within", 2, NOON - 119 * MINUTE),
+        // Too old for what is live, and in the hours all the same.
+        click("min4", "within", "a", 1, NOON - 120 * MINUTE - 1),
+        click("min5", "within", "a", 1, NOON + MINUTE),
+    ];
+    store.record(&batch[..3], at(NOON)).await.unwrap();
+    // A duplicate is none here either.
+    store.record(&batch, at(NOON)).await.unwrap();
+    let noon = at(NOON).minute();
+    let all = (Minute(noon.0 - 1000), Minute(noon.0 + 1000));
+    let counted = async || {
+        let minutes = store.minutes(&profile("within"), all.0, all.1).await.unwrap();
+        let of = |it: &MinuteCount| (it.minute.0 - noon.0, it.counts.views, it.counts.clicks);
+        minutes.iter().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(counted().await, [(-119, 1, 0), (0, 1, 1), (1, 0, 1)]);
+    let within = store.minutes(&profile("within"), noon, Minute(noon.0 + 1)).await.unwrap();
+    assert_eq!(within.len(), 1);
+    store.maintain(at(NOON + MINUTE), 400).await.unwrap();
+    assert_eq!(counted().await, [(0, 1, 1), (1, 0, 1)]);
 }
 
 async fn visitors_are_counted_once_over_days<S: EventStore>(store: &S) {
@@ -165,7 +194,7 @@ async fn links_are_last_writer_wins_field_by_field<S: EventStore>(store: &S) {
         .into_iter()
         .map(|summary| summary.profile_id.to_string())
         .collect();
-    assert_eq!(names, ["late", "p", "twice", "unique"]);
+    assert_eq!(names, ["late", "p", "twice", "unique", "within"]);
     let page = store.profiles(Some(&profile("late")), 2).await.unwrap();
     assert_eq!(page.len(), 2);
     assert_eq!(page[0].profile_id.as_str(), "p");
@@ -200,6 +229,9 @@ async fn dead_letters_are_kept_and_filtered<S: EventStore>(store: &S) {
         (DeadFilter { source: Some("dub".into()), ..all.clone() }, 0),
         (DeadFilter { event_type: Some("link.clicked".into()), ..all.clone() }, 2),
         (DeadFilter { last_before: Some(at(NOON + 9)), ..all.clone() }, 1),
+        (DeadFilter { last_after: Some(at(NOON + 10)), ..all.clone() }, 1),
+        (DeadFilter { last_after: Some(at(NOON + 9)), ..all.clone() }, 2),
+        (DeadFilter { profile: Some("p".into()), ..all.clone() }, 1),
         (DeadFilter { ids: vec![two.key()], ..all.clone() }, 1),
         (DeadFilter { after: Some(letters[0].key()), ..all.clone() }, 1),
         (DeadFilter { limit: 1, ..all.clone() }, 1),
@@ -214,6 +246,36 @@ async fn dead_letters_are_kept_and_filtered<S: EventStore>(store: &S) {
     assert_eq!(store.tally().await.unwrap().dead, 0);
 }
 
+async fn a_redriven_letter_continues_its_history<S: EventStore>(store: &S) {
+    let letter = |millis| DeadLetter::of(&unfit("again", NOON), "missing_field", at(millis));
+    let key = letter(NOON).key();
+    let filter = DeadFilter { ids: vec![key], limit: 10, ..DeadFilter::default() };
+    let kept = async || {
+        let letters = store.dead_letters(&filter).await.unwrap();
+        letters.first().map(|kept| (kept.attempts, kept.first_at, kept.last_at))
+    };
+    store.bury(&[letter(NOON)]).await.unwrap();
+    // What was buried again since it was read is not what was redriven.
+    store.bury(&[letter(NOON + 1)]).await.unwrap();
+    assert_eq!(store.release_dead_letters(&[(key, 1)], at(NOON + 2)).await.unwrap(), 0);
+    let twice = [(key, 2), (key, 2)];
+    assert_eq!(store.release_dead_letters(&twice, at(NOON + 2)).await.unwrap(), 1);
+    assert_eq!(store.release_dead_letters(&[(key, 2)], at(NOON + 2)).await.unwrap(), 0);
+    assert_eq!(kept().await, None);
+    assert_eq!(store.tally().await.unwrap().dead, 0);
+    // Twice in one batch, and once more after another redrive.
+    store.bury(&[letter(NOON + 5), letter(NOON + 6)]).await.unwrap();
+    assert_eq!(kept().await, Some((4, at(NOON), at(NOON + 6))));
+    assert_eq!(store.release_dead_letters(&[(key, 4)], at(NOON + 7)).await.unwrap(), 1);
+    store.bury(&[letter(NOON + 8)]).await.unwrap();
+    assert_eq!(kept().await, Some((5, at(NOON), at(NOON + 8))));
+    // What was discarded has no history to continue.
+    assert_eq!(store.remove_dead_letters(&[(key, 5)]).await.unwrap(), 1);
+    store.bury(&[letter(NOON + 9)]).await.unwrap();
+    assert_eq!(kept().await, Some((1, at(NOON + 9), at(NOON + 9))));
+    assert_eq!(store.remove_dead_letters(&[(key, 1)]).await.unwrap(), 1);
+}
+
 async fn the_ledger_balances<S: EventStore>(store: &S) {
     let counting = Counting {
         receiver: ReceiverId(0xfeed_face_cafe_beef),
@@ -226,11 +288,16 @@ async fn the_ledger_balances<S: EventStore>(store: &S) {
         event
     };
     // 0 to 3 arrive, 2 is the same event as 1; 4 is void, 5 is set aside, 6 is on its way.
-    let batch = [numbered(0, "n0"), numbered(1, "n1"), numbered(2, "n1"), numbered(3, "n3")];
+    let batch = [
+        numbered(0, "numbered-0"),
+        numbered(1, "numbered-1"),
+        numbered(2, "numbered-1"),
+        numbered(3, "numbered-3"),
+    ];
     store.record(&batch, at(NOON)).await.unwrap();
     // The message comes again: that is no duplicate.
     store.record(&batch, at(NOON)).await.unwrap();
-    let letter = DeadLetter::of(&numbered(5, "n5"), "expired", at(NOON));
+    let letter = DeadLetter::of(&numbered(5, "numbered-5"), "expired", at(NOON));
     store.bury(std::slice::from_ref(&letter)).await.unwrap();
     let mut statement = Statement { version: 3, next: 7, ..Statement::new(counting.clone()) };
     statement.void.add(4..5);
@@ -245,7 +312,7 @@ async fn the_ledger_balances<S: EventStore>(store: &S) {
     assert_eq!(account.balance(), expected);
     assert_eq!((account.settled_to, account.is_complete()), (6, false));
 
-    store.record(&[numbered(6, "n6")], at(NOON)).await.unwrap();
+    store.record(&[numbered(6, "numbered-6")], at(NOON)).await.unwrap();
     statement.close();
     store.state(&[statement], at(NOON)).await.unwrap();
     let account = account_of(store, &counting).await;

@@ -116,6 +116,12 @@ impl Deployment {
         Process { child, log, public, admin }
     }
 
+    /// Starts a command that ends by itself, to be killed before it does.
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
     /// Runs a command that ends.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Output {
         let mut command = self.command(arguments);

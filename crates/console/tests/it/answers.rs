@@ -240,3 +240,16 @@ async fn the_same_question_is_put_to_the_store_once() {
     get(&router, &format!("{path}?limit=5")).await;
     assert!(queries.load(Ordering::Relaxed) > asked);
 }
+
+#[tokio::test]
+async fn live_figures_are_the_last_thirty_minutes() {
+    let live = get(&open(), "/api/v1/profiles/p1/live").await.json();
+    // The current minute is among them; the one to come is not, and neither is what is older.
+    assert_eq!((&live["views"], &live["clicks"]), (&20.into(), &2.into()));
+    assert_eq!((&live["previous"]["views"], &live["previous"]["clicks"]), (&20.into(), &2.into()));
+    let series = live["series"].as_array().unwrap();
+    assert_eq!(series.len(), 30);
+    assert_eq!(series[0]["at"], live["start"]);
+    assert_eq!((&series[0]["views"], &series[29]["clicks"]), (&10.into(), &1.into()));
+    assert_eq!(live["previous"]["end"], live["start"]);
+}

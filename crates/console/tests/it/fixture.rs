@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use treehook_event::{
     Account, AudienceCount, Day, DeadFilter, DeadLetter, Difference, Dimension, Erased, Event,
     EventStore, Failure, HistoryRow, Hour, HourCount, Key, LinkId, LinkTotal, Maintained,
-    MilestoneRow, ProfileId, ProfileSummary, Recorded, Sketch, Statement, Subjects, Tally,
-    Timestamp, VisitorId,
+    MilestoneRow, Minute, MinuteCount, ProfileId, ProfileSummary, Recorded, Sketch, Statement,
+    Subjects, Tally, Timestamp, VisitorId,
 };
 
 /// The rows, the same for every profile.
@@ -15,6 +15,7 @@ use treehook_event::{
 pub(crate) struct Fixture {
     pub(crate) profiles: Vec<ProfileSummary>,
     pub(crate) hours: Vec<HourCount>,
+    pub(crate) minutes: Vec<MinuteCount>,
     pub(crate) links: Vec<LinkTotal>,
     pub(crate) visitors: Option<Sketch>,
     pub(crate) link_visitors: Vec<(LinkId, Sketch)>,
@@ -136,6 +137,16 @@ impl EventStore for Fixture {
 
     async fn hours(&self, _: &ProfileId, from: Hour, to: Hour) -> Result<Vec<HourCount>, Failure> {
         let within = self.hours.iter().filter(|count| count.hour >= from && count.hour < to);
+        self.answer(|| within.copied().collect()).await
+    }
+
+    async fn minutes(
+        &self,
+        _: &ProfileId,
+        from: Minute,
+        to: Minute,
+    ) -> Result<Vec<MinuteCount>, Failure> {
+        let within = self.minutes.iter().filter(|it| it.minute >= from && it.minute < to);
         self.answer(|| within.copied().collect()).await
     }
 

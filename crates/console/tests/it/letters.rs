@@ -50,7 +50,7 @@ async fn dead_letters_are_listed_narrowed_and_shown() {
         shown.json(),
         json!({
             "id": whole, "source": "linktree", "event_id": "missing_field:link_id",
-            "type": "link.clicked", "reason": "missing_field:link_id",
+            "type": "link.clicked", "profile_id": null, "reason": "missing_field:link_id",
             "occurred_at": "2026-11-24T10:30:00.000Z", "first_at": "2026-11-24T10:30:00.000Z",
             "last_at": "2026-11-24T10:30:00.000Z", "attempts": 1, "event": {"id": "x"},
         })

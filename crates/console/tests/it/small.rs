@@ -15,9 +15,9 @@ use treehook_console::{
     QueueDepth, Token, router,
 };
 use treehook_event::{
-    AudienceCount, DeadLetter, Dimension, EventType, HistoryRow, HourCount, Identity, Key, LinkId,
-    LinkState, LinkTotal, Milestone, MilestoneRow, ProfileId, ProfileState, ProfileSummary, Sketch,
-    SourceName, Stamp, Stamped, Timestamp, VisitorId,
+    AudienceCount, Counts, DeadLetter, Dimension, EventType, HistoryRow, HourCount, Identity, Key,
+    LinkId, LinkState, LinkTotal, Milestone, MilestoneRow, Minute, MinuteCount, ProfileId,
+    ProfileState, ProfileSummary, Sketch, SourceName, Stamp, Stamped, Timestamp, VisitorId,
 };
 
 use crate::fixture::{Fixture, remove};
@@ -80,6 +80,12 @@ pub(crate) fn small() -> Fixture {
             HourCount { hour: earlier, views: 4, clicks: 1 },
             HourCount { hour, views: 6, clicks: 3 },
         ],
+        minutes: [-59, -30, -29, 0, 1]
+            .map(|minutes| MinuteCount {
+                minute: Minute(now().minute().0 + minutes),
+                counts: Counts { views: 10, clicks: 1 },
+            })
+            .to_vec(),
         links: vec![link("l1", 3, "Shop", false), link("l2", 1, "=1+1", true)],
         visitors: Some(crowd(Sketch::for_profile(), 7)),
         link_visitors: vec![(LinkId::trusted("l1"), crowd(Sketch::for_link(), 2))],
@@ -135,6 +141,8 @@ fn dead() -> Vec<DeadLetter> {
             source: SourceName::trusted(if reason == "expired" { "dub" } else { "linktree" }),
             identity: Identity::given(reason),
             event_type: EventType::trusted("link.clicked"),
+            profile_id: None,
+            entry: None,
             reason: reason.to_owned(),
             occurred_at: now(),
             first_at: now(),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use treehook_event::{
     Account, AudienceCount, Day, DeadFilter, DeadLetter, Difference, Dimension, Event, EventStore,
-    Failure, Hour, HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, ProfileId,
-    ProfileSummary, Recorded, Sketch, Statement, Tally, Timestamp,
+    Failure, Hour, HourCount, Key, LinkId, LinkTotal, Maintained, MilestoneRow, Minute,
+    MinuteCount, ProfileId, ProfileSummary, Recorded, Sketch, Statement, Tally, Timestamp,
 };
 
 use crate::operation::Hand;
@@ -105,6 +105,15 @@ impl EventStore for SimStore {
     }
 
     async fn hours(&self, _: &ProfileId, _: Hour, _: Hour) -> Result<Vec<HourCount>, Failure> {
+        not_asked()
+    }
+
+    async fn minutes(
+        &self,
+        _: &ProfileId,
+        _: Minute,
+        _: Minute,
+    ) -> Result<Vec<MinuteCount>, Failure> {
         not_asked()
     }
 

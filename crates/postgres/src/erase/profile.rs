@@ -15,7 +15,7 @@ const EVENTS_MAX: i64 = 10_000;
 
 /// What stands in a day of a profile, in the order in which workers visit it: rows are locked in order
 /// of key, so that nobody waits in a circle.
-const DAILY: [&str; 4] = [
+const DAILY: [&str; 5] = [
     "with gone as (
          select profile_id, hour, link_id from link_hours
          where profile_id = $1 and hour >= $2::timestamp at time zone 'UTC'
@@ -32,6 +32,14 @@ const DAILY: [&str; 4] = [
      )
      delete from profile_hours t using gone g
      where t.profile_id = g.profile_id and t.hour = g.hour",
+    "with gone as (
+         select profile_id, minute from profile_minutes
+         where profile_id = $1 and minute >= $2::timestamp at time zone 'UTC'
+             and minute < ($2 + 1)::timestamp at time zone 'UTC'
+         order by profile_id, minute for update
+     )
+     delete from profile_minutes t using gone g
+     where t.profile_id = g.profile_id and t.minute = g.minute",
     "with gone as (
          select profile_id, day, dimension, value from audience
          where profile_id = $1 and day = $2

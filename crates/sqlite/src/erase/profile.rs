@@ -14,9 +14,10 @@ struct Owned {
     is_sketch: bool,
 }
 
-const OWNED: [Owned; 8] = [
+const OWNED: [Owned; 9] = [
     Owned { table: "link_hours", step: "hour", is_sketch: false },
     Owned { table: "profile_hours", step: "hour", is_sketch: false },
+    Owned { table: "profile_minutes", step: "minute", is_sketch: false },
     Owned { table: "audience", step: "day", is_sketch: false },
     Owned { table: "profile_visitors", step: "day", is_sketch: true },
     Owned { table: "link_visitors", step: "day", is_sketch: true },

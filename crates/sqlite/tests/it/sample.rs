@@ -110,7 +110,7 @@ pub(crate) fn of_profile(mut event: Event, profile: &str) -> Event {
         Body::Link(change) => change.profile_id = profile_id,
         Body::Profile(fields) => fields.profile_id = profile_id,
         Body::Milestone(milestone) => milestone.profile_id = profile_id,
-        Body::Unknown { .. } | Body::Unfit { .. } => (),
+        Body::Unknown { .. } | Body::Unfit { .. } | Body::Statement(_) => (),
     }
     event
 }
@@ -122,7 +122,11 @@ pub(crate) fn of_link(mut event: Event, link: &str) -> Event {
         Body::Visit(Visit { kind: VisitKind::Click { link_id }, .. }) => *link_id = link,
         Body::Link(change) => change.link_id = link,
         Body::Milestone(milestone) => milestone.link_id = Some(link),
-        Body::Visit(_) | Body::Profile(_) | Body::Unknown { .. } | Body::Unfit { .. } => (),
+        Body::Visit(_)
+        | Body::Profile(_)
+        | Body::Unknown { .. }
+        | Body::Unfit { .. }
+        | Body::Statement(_) => (),
     }
     event
 }

@@ -34,18 +34,16 @@ pub(super) async fn redrive(args: DeadRedrive) -> Result<(), Trouble> {
     }
     filter.limit = rate.map_or(PAGE, step);
     let stop = CancellationToken::new();
-    let (redriven, more) = match start_broker(&config, "dead redrive", stop.clone())? {
-        Some((broker, supervisor)) => {
-            let supervisor = tokio::spawn(supervisor);
-            let redriven = redrive_to(&broker.publisher(), &store, filter, rate).await;
-            stop.cancel();
-            supervisor.await.map_err(anyhow::Error::from)??;
-            (redriven?, "; workers count them like any delivery")
-        }
-        None => {
-            let (queue, more) = local_queue(&config, &store).await?;
-            (redrive_to(&queue, &store, filter, rate).await?, more)
-        }
+    let broker = start_broker(&config, "dead redrive", stop.clone())?;
+    let (redriven, more) = if let Some((broker, supervisor)) = broker {
+        let supervisor = tokio::spawn(supervisor);
+        let redriven = redrive_to(&broker.publisher(), &store, filter, rate).await;
+        stop.cancel();
+        supervisor.await.map_err(anyhow::Error::from)??;
+        (redriven?, "; workers count them like any delivery")
+    } else {
+        let (queue, more) = local_queue(&config, &store).await?;
+        (redrive_to(&queue, &store, filter, rate).await?, more)
     };
     said(&which, "redrove", redriven.published, more)?;
     match redriven.unreadable {
