@@ -6,7 +6,7 @@ SHELL := bash
 # Builds go where cargo puts them.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo dev bench test check chaos soak dist \
+.PHONY: help demo dev bench test test-console check chaos soak dist \
 	fire fire-poison fire-cluster fire-outage fire-restarts fire-backlog fire-timing
 
 help: ## List the targets
@@ -26,6 +26,10 @@ dev: ## Run it from source in embedded mode, with a secret of its own unless you
 test: ## Run every test, against a RabbitMQ and a Postgres of its own, and check deploy/
 	deploy/check.sh
 	tests/servers/with.sh cargo test --workspace --locked --quiet
+
+test-console: ## Test the dashboard in a browser, and the API against its OpenAPI document; installs what that needs
+	cargo test --workspace --locked --quiet --no-run
+	tests/browser/test.sh "$(TARGET)/debug"
 
 bench: ## Measure every stage beside a reference: ONLY=ingest,worker picks, ROUNDS, EVENTS and ARCHIVE scale
 	tests/servers/with.sh env ONLY="$(ONLY)" cargo bench --locked --quiet -p treehook --bench pipeline

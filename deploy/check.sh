@@ -27,7 +27,7 @@ check() {
 }
 
 scripts() {
-    shellcheck -x -P . deploy/*.sh tests/servers/*.sh .ci/run
+    shellcheck -x -P . deploy/*.sh tests/servers/*.sh tests/browser/*.sh .ci/run
 }
 
 # Long lines are for the formatter of whoever writes them; a key that stands twice silently loses one of its values.

@@ -99,12 +99,12 @@ test("a click on a row shows that row alone, with mouse and with keyboard", asyn
   await done();
 });
 
-test("the current hour is shown, and the history leads back", async () => {
+test("the last half hour is shown, and the history leads back", async () => {
   const { page, done } = await open();
   await signIn(page);
   await settled(page);
   await page.waitForFunction(() => /^\d/.test(document.querySelector("#live-views").innerText));
-  assert.match(await text(page, "#live"), /This hour/);
+  assert.match(await text(page, "#live"), /Last 30 minutes/);
   const rows = page.locator("#history li");
   assert.equal(await rows.count(), 10);
   await page.getByRole("button", { name: "Show earlier changes" }).click();
@@ -154,6 +154,11 @@ test("dead letters are narrowed, shown, redriven and discarded, after a question
   await page.getByLabel("Reason").fill("future_timestamp");
   await page.getByRole("button", { name: "Narrow" }).click();
   await page.waitForURL(/reason=future_timestamp/);
+  await page.waitForFunction(() => document.querySelectorAll("#rows li").length === 20);
+  await page.getByLabel("Profile").fill("nobody");
+  await page.getByRole("button", { name: "Narrow" }).click();
+  await page.getByText("None fits what the list is narrowed to.").waitFor();
+  await page.goBack();
   await page.waitForFunction(() => document.querySelectorAll("#rows li").length === 20);
   const first = page.locator("#rows li").first();
   await first.getByText("Event", { exact: true }).click();

@@ -1,20 +1,23 @@
 #!/usr/bin/env bash
 # Runs the browser tests: `run.sh` against canned months that it serves itself, `run.sh URL TOKEN EMPTY_URL`
-# against consoles that serve them already. `SHOTS=1` takes the pictures of docs/images as well.
+# against consoles that serve them already. `SHOTS=1` takes the pictures of docs/images as well, and `BINARIES`
+# names the folder that cargo built into, where that is done already.
 set -euo pipefail
 
-here=$(cd "$(dirname "$0")" && pwd)
-root=$(cd "$here/../.." && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+root=$(cd "$here/../.." && pwd -P)
+tools=$("$here/ensure.sh")
 work=$(mktemp -d)
 served=()
+# shellcheck disable=SC2317 # Called by the trap.
 clean_up() {
   for process in "${served[@]}"; do kill "$process" 2>/dev/null || true; done
   rm -rf "$work"
 }
 trap clean_up EXIT
 
-cp "$here"/package.json "$here"/package-lock.json "$here"/*.mjs "$work"
-npm ci --prefix "$work" --ignore-scripts --no-audit --no-fund --loglevel=error
+cp "$here"/package.json "$here"/*.mjs "$work"
+ln -s "$tools/node/node_modules" "$work/node_modules"
 
 # Serves a preview on a free port, and says where: serve NAME TOKEN [empty]
 serve() {
@@ -37,8 +40,11 @@ serve() {
 if [ $# -ge 3 ]; then
   export CONSOLE_URL=$1 CONSOLE_TOKEN=$2 EMPTY_URL=$3
 else
-  (cd "$root" && cargo build --quiet -p treehook-console --example preview)
-  preview="${CARGO_TARGET_DIR:-$root/target}/debug/examples/preview"
+  if [ -z "${BINARIES:-}" ]; then
+    (cd "$root" && cargo build --quiet --locked -p treehook-console --example preview)
+    BINARIES=${CARGO_TARGET_DIR:-$root/target}/debug
+  fi
+  preview=$BINARIES/examples/preview
   export CONSOLE_TOKEN=browser-test-token
   serve full "$CONSOLE_TOKEN"
   serve empty - empty
@@ -52,4 +58,4 @@ if [ -n "${SHOTS:-}" ]; then
   mkdir -p "$root/docs/images"
   node shots.mjs "$root/docs/images"
 fi
-node --test --test-concurrency=1
+timeout 300 node --test --test-concurrency=1
