@@ -22,6 +22,8 @@ const RATE: f64 = 50.0;
 /// Connections of those who do not.
 const IDLE: usize = 10_000;
 const SLOW: usize = 1000;
+/// What a receiver publishes of its own accord meanwhile, at most: each second what it has promised.
+const STATEMENTS: u64 = 30;
 /// Files that the test itself needs where no more are allowed than connections would take.
 const FILES_FOR_THE_REST: usize = 300;
 /// Longest wait of a delivery that has to come in through a crowd: a connection that is not taken at
@@ -154,10 +156,8 @@ async fn a_flood_of_bad_signatures_reaches_neither_queue_nor_database() {
         before.latency_micros.p99, during.latency_micros.p99, during.accepted_deliveries
     );
     assert!(refused > 1000, "no flood: {refused}");
-    assert!(
-        more <= during.accepted_deliveries + during.accepted_repeats,
-        "forgeries are published"
-    );
+    let good = during.accepted_deliveries + during.accepted_repeats;
+    assert!(more <= good + STATEMENTS, "forgeries are published");
     for report in [&before, &during] {
         assert_undisturbed(report);
     }
