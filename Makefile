@@ -44,12 +44,13 @@ check: ## Run formatter, linter and dependency rules, without running any code
 
 # The servers that other tests share are not started: a storm has its own. The names are never connected to.
 storm = TREEHOOK_TEST_AMQP_URL=none TREEHOOK_TEST_DATABASE_URL=none \
-	TREEHOOK_CHAOS_SEED="$(1)" TREEHOOK_CHAOS_MINUTES="$(2)" \
+	TREEHOOK_CHAOS_SEED="$(1)" TREEHOOK_CHAOS_MINUTES="$(2)" TREEHOOK_CHAOS_BATCH="$(BATCH)" \
 	tests/servers/with.sh cargo test --locked --quiet -p treehook --test chaos asked_for -- --nocapture
 
 SEED ?= 1
 MINUTES ?= 5
-chaos: ## Kill, cut and stall everything under traffic, then prove every count: SEED=1 MINUTES=5
+BATCH ?= 3
+chaos: ## Kill, cut and stall everything under traffic, then prove every count: SEED=1 MINUTES=5 BATCH=3
 	$(call storm,$(SEED),$(MINUTES))
 
 soak: ## The same for an hour, with a seed that is printed

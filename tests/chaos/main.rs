@@ -43,8 +43,8 @@ const SHORT: Duration = Duration::from_secs(40);
 /// Deliveries per second: a few times what a busy creator gets, and what two cores that also run every
 /// server and restart them all the time can keep up with.
 const RATE: u32 = 80;
-/// Events in each delivery.
-const BATCH: u32 = 3;
+/// Events in each delivery, when nobody asks for another number.
+const BATCH: u64 = 3;
 /// A platform's retries after 10, 30, 90, 270 and 810 s, this much faster: outages of the storm are
 /// as much shorter than a real sender's patience of 20 minutes.
 const RETRIES_FASTER: f64 = 0.04;
@@ -75,16 +75,23 @@ async fn the_storm_that_was_asked_for_loses_nothing() {
 
 /// The seed and the length that the environment names.
 fn asked_for() -> Option<(u64, Duration)> {
-    let number = |name| {
-        let text = std::env::var(name).ok()?;
-        Some(text.parse::<u64>().unwrap_or_else(|_| panic!("{name} is a whole number")))
-    };
     let (seed, minutes) = (number("TREEHOOK_CHAOS_SEED"), number("TREEHOOK_CHAOS_MINUTES"));
     if seed.is_none() && minutes.is_none() {
         return None;
     }
     let length = minutes.map_or(SHORT, |minutes| Duration::from_secs(minutes * 60));
     Some((seed.unwrap_or(1), length))
+}
+
+/// What the environment says under this name.
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a whole number")))
+}
+
+/// Events in each delivery.
+fn batch() -> u64 {
+    number("TREEHOOK_CHAOS_BATCH").unwrap_or(BATCH)
 }
 
 /// A storm from its first delivery to its verdict.
@@ -120,16 +127,17 @@ async fn storm(seed: u64, length: Duration) {
 
 /// Traffic for about this long: duplicates, late events and forgeries among it.
 fn plan(seed: u64, length: Duration) -> TrafficPlan {
+    let batch = batch();
     TrafficPlan {
         seed,
         profiles: 5,
         links: 10,
         days: 20,
-        events: Some(length.as_secs() * u64::from(RATE * BATCH)),
+        events: Some(length.as_secs() * u64::from(RATE) * batch),
         duplicates: 0.1,
         late: 0.05,
         bad_signatures: 0.01,
-        batch: BATCH as usize,
+        batch: usize::try_from(batch).unwrap(),
         views_per_click: 0.5,
         ..TrafficPlan::default()
     }

@@ -13,9 +13,9 @@ use crate::harness::process::Process;
 use crate::harness::{Client, Deployment, OwnPostgres, OwnRabbit};
 use crate::schedule::{Action, RECEIVERS, Server, WORKERS};
 
-/// What a receiver's outbox may hold: some ten seconds of its traffic, so that an outage fills it now and
-/// then, and senders have to insist.
-const OUTBOX_MAX: &str = "1MiB";
+/// What a receiver's outbox may hold for each event of a delivery, in KiB: some ten seconds of its traffic,
+/// so that an outage fills it now and then, and senders have to insist.
+const OUTBOX_KIB: u64 = 350;
 /// How long a process may take to end in good order (INTERFACE.md), and a little for a busy machine.
 const DRAIN_MAX: Duration = Duration::from_secs(33);
 
@@ -40,7 +40,7 @@ impl Stage {
     pub(crate) async fn set() -> Self {
         let (rabbit, postgres) = tokio::join!(OwnRabbit::start(), OwnPostgres::start());
         let mut deployment = Deployment::server_on(&rabbit.url, &postgres.url).await;
-        deployment.set("TREEHOOK_OUTBOX_MAX", OUTBOX_MAX);
+        deployment.set("TREEHOOK_OUTBOX_MAX", &format!("{}KiB", OUTBOX_KIB * crate::batch()));
         // Small steps, so that a kill finds deliveries in hand.
         deployment.set("TREEHOOK_PREFETCH", "16");
         let mut actors = Vec::new();

@@ -53,7 +53,10 @@ pub(crate) async fn reach(stage: &Stage, run: &Run) -> Verdict {
         run.assert_counted(&stage.client, admin).await;
         drained(stage).await;
         stage.say("nothing waits in an outbox or in the backlog of announcements");
-        stage.say(stage.deployment.output(&["verify"]).await.trim());
+        let proof = stage.deployment.output(&["verify"]).await;
+        stage.say(proof.trim());
+        assert!(proof.contains("ledger linktree: "), "{proof}");
+        assert!(proof.contains("+ 0 in flight"), "{proof}");
         assert_eq!(stage.deployment.output(&["dead", "list"]).await, "no dead letters\n");
         stage.close().await;
         assert_nothing_left(stage).await;
