@@ -2,7 +2,10 @@
 //! traffic: at the end every event counts exactly once.
 //!
 //! `make chaos SEED=1 MINUTES=5` runs one storm, `make soak` an hour of a seed that it prints. A seed
-//! fixes the schedule and the traffic; how they meet is up to the machine.
+//! fixes the schedule and the traffic; how they meet is up to the machine. The environment may ask for
+//! other weather: `TREEHOOK_CHAOS_BATCH` events in a delivery, `_OUTBOX_MIB` for each receiver, `_HASTE` per
+//! cent of the usual faults in the same time, `_PATIENCE` per cent of the senders' usual patience, for
+//! machines on which servers take long to start.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by ending")]
 #![expect(clippy::print_stdout, reason = "whoever watches a storm wants to see it")]
@@ -97,7 +100,7 @@ fn batch() -> u64 {
 /// A storm from its first delivery to its verdict.
 async fn storm(seed: u64, length: Duration) {
     let _turn = TURN.lock().await;
-    let schedule = Schedule::of(seed, length);
+    let schedule = Schedule::of(seed, length, number("TREEHOOK_CHAOS_HASTE").unwrap_or(100));
     println!("chaos seed={seed}: {} s, {} actions", length.as_secs(), schedule.actions.len());
     let stage = Stage::set().await;
     let balancer = Balancer::before(stage.receivers()).await;
@@ -152,7 +155,9 @@ async fn send(to: std::net::SocketAddr, plan: TrafficPlan) -> traffic::Run {
     let mut load = Load::new(target, signer);
     load.connections = 32;
     load.rate = Some(f64::from(RATE));
-    load.retries = RetryPolicy::platform(RETRIES_FASTER).unwrap();
+    #[expect(clippy::cast_precision_loss, reason = "some hundreds")]
+    let patience = number("TREEHOOK_CHAOS_PATIENCE").unwrap_or(100) as f64 / 100.0;
+    load.retries = RetryPolicy::platform(RETRIES_FASTER * patience).unwrap();
     let (progress, _watched) = watch::channel(Progress::default());
     let never = CancellationToken::new();
     let report = load.run(&mut deliveries, &harness::now, &never, &progress).await.unwrap();

@@ -52,8 +52,8 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// Of everything a little, then by chance.
-    pub(crate) fn of(seed: u64, length: Duration) -> Self {
+    /// Of everything a little, then by chance; `haste` in per cent of the usual number.
+    pub(crate) fn of(seed: u64, length: Duration, haste: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut first: Vec<Action> = (0..KINDS).map(|kind| action(kind, &mut rng)).collect();
         first.shuffle(&mut rng);
@@ -65,7 +65,7 @@ impl Schedule {
                 action(kind, &mut rng)
             });
             actions.push((at, next));
-            at += millis(&mut rng, 500, 3000);
+            at += millis(&mut rng, 500, 3000).* 100 / u32::try_from(haste).unwrap().max(1);
         }
         actions.extend(full_disks(seed, length));
         actions.sort_by_key(|(at, _)| *at);
@@ -125,8 +125,8 @@ fn millis(rng: &mut StdRng, from: u64, to: u64) -> Duration {
 fn a_schedule_follows_from_its_seed_and_holds_everything() {
     for seed in 1..=2 {
         let (one, two) = (
-            Schedule::of(seed, Duration::from_secs(40)),
-            Schedule::of(seed, Duration::from_secs(40)),
+            Schedule::of(seed, Duration::from_secs(40), 100),
+            Schedule::of(seed, Duration::from_secs(40), 100),
         );
         assert_eq!(one.actions, two.actions);
         let kinds: std::collections::BTreeSet<String> = one

@@ -19,6 +19,12 @@ const OUTBOX_KIB: u64 = 350;
 /// How long a process may take to end in good order (INTERFACE.md), and a little for a busy machine.
 const DRAIN_MAX: Duration = Duration::from_secs(33);
 
+/// What the environment wants, else what is usual.
+fn outbox_max() -> String {
+    let kib = crate::number("TREEHOOK_CHAOS_OUTBOX_MIB").map(|mib| mib * 1024);
+    format!("{}KiB", kib.unwrap_or(OUTBOX_KIB * crate::batch()))
+}
+
 /// Everything that can go wrong.
 pub(crate) struct Stage {
     /// Of the first receiver; unmounted before its folder is removed.
@@ -40,7 +46,7 @@ impl Stage {
     pub(crate) async fn set() -> Self {
         let (rabbit, postgres) = tokio::join!(OwnRabbit::start(), OwnPostgres::start());
         let mut deployment = Deployment::server_on(&rabbit.url, &postgres.url).await;
-        deployment.set("TREEHOOK_OUTBOX_MAX", &format!("{}KiB", OUTBOX_KIB * crate::batch()));
+        deployment.set("TREEHOOK_OUTBOX_MAX", &outbox_max());
         // Small steps, so that a kill finds deliveries in hand.
         deployment.set("TREEHOOK_PREFETCH", "16");
         let mut actors = Vec::new();
