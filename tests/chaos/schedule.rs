@@ -65,7 +65,8 @@ impl Schedule {
                 action(kind, &mut rng)
             });
             actions.push((at, next));
-            at += millis(&mut rng, 500, 3000).* 100 / u32::try_from(haste).unwrap().max(1);
+            let gap = millis(&mut rng, 500, 3000) * 100;
+            at += gap / u32::try_from(haste).unwrap().max(1);
         }
         actions.extend(full_disks(seed, length));
         actions.sort_by_key(|(at, _)| *at);

@@ -36,8 +36,7 @@ pub(crate) struct Subscription {
     generation: u64,
     now: fn() -> Timestamp,
     limit: Duration,
-    /// Handed out and not settled. At most `prefetch` of them.
-    outstanding: BTreeSet<u64>,
+    tags: Tags,
 }
 
 impl Subscription {
@@ -64,7 +63,7 @@ impl Subscription {
             generation,
             now: settings.now,
             limit,
-            outstanding: BTreeSet::new(),
+            tags: Tags::default(),
         })
     }
 
@@ -123,7 +122,7 @@ impl Subscription {
             .ok_or_else(|| Failure::transient("broker_down", "the broker cancelled the consumer"))?
             .map_err(|error| classify(&error))?;
         let tag = delivery.delivery_tag;
-        self.outstanding.insert(tag);
+        self.tags.hand_out(tag);
         self.is_trusting |= times_returned(&delivery.properties) < SUSPECT_AFTER;
         let events = read(&delivery.data, self.now);
         Ok(Delivery { receipt: Receipt { generation: self.generation, tag }, events })
@@ -137,7 +136,7 @@ impl Subscription {
             .filter(|receipt| receipt.generation == self.generation)
             .map(|receipt| receipt.tag)
             .collect();
-        for (tag, multiple) in acknowledgements(&mut self.outstanding, &settled) {
+        for (tag, multiple) in self.tags.acknowledgements(&settled) {
             self.channel
                 .basic_ack(tag, BasicAckOptions { multiple })
                 .await
@@ -204,25 +203,48 @@ fn read(body: &[u8], now: fn() -> Timestamp) -> Vec<Event> {
     }
 }
 
-/// The fewest acknowledgements for these tags, as (tag, multiple). `multiple` covers every tag below
-/// too, so it is used only up to the first one that is still outstanding.
-fn acknowledgements(outstanding: &mut BTreeSet<u64>, settled: &BTreeSet<u64>) -> Vec<(u64, bool)> {
-    let together: Vec<u64> =
-        outstanding.iter().copied().take_while(|tag| settled.contains(tag)).collect();
-    let mut acknowledgements = Vec::new();
-    if let Some(&last) = together.last() {
-        acknowledgements.push((last, together.len() > 1));
-    }
-    for tag in together {
-        outstanding.remove(&tag);
-    }
-    // A tag that is not outstanding is left alone: acknowledging it would close the channel.
-    for tag in settled {
-        if outstanding.remove(tag) {
-            acknowledgements.push((*tag, false));
+/// What the channel has handed out. The broker counts tags up by one from 1, over both consumers; they
+/// are handed out in another order, since each consumer has its own line.
+#[derive(Debug, Default)]
+struct Tags {
+    /// Handed out and not settled. At most `prefetch` of them.
+    outstanding: BTreeSet<u64>,
+    /// Every tag up to here has been handed out.
+    gapless: u64,
+    /// Handed out beyond that.
+    early: BTreeSet<u64>,
+}
+
+impl Tags {
+    fn hand_out(&mut self, tag: u64) {
+        self.outstanding.insert(tag);
+        self.early.insert(tag);
+        while self.early.remove(&(self.gapless + 1)) {
+            self.gapless += 1;
         }
     }
-    acknowledgements
+
+    /// The fewest acknowledgements for these tags, as (tag, multiple). `multiple` covers every tag
+    /// below too, so it is used only up to the first one that is still outstanding or has not been
+    /// handed out yet: a message that is acknowledged unseen is lost.
+    fn acknowledgements(&mut self, settled: &BTreeSet<u64>) -> Vec<(u64, bool)> {
+        let may_go = |tag: &u64| *tag <= self.gapless && settled.contains(tag);
+        let together: Vec<u64> = self.outstanding.iter().copied().take_while(may_go).collect();
+        let mut acknowledgements = Vec::new();
+        if let Some(&last) = together.last() {
+            acknowledgements.push((last, together.len() > 1));
+        }
+        for tag in together {
+            self.outstanding.remove(&tag);
+        }
+        // A tag that is not outstanding is left alone: acknowledging it would close the channel.
+        for tag in settled {
+            if self.outstanding.remove(tag) {
+                acknowledgements.push((*tag, false));
+            }
+        }
+        acknowledgements
+    }
 }
 
 #[cfg(test)]
@@ -232,19 +254,23 @@ mod tests {
     #[test]
     fn several_are_acknowledged_at_once_only_below_the_first_gap() {
         type Row = (&'static [u64], &'static [u64], &'static [(u64, bool)], &'static [u64]);
-        let table: [Row; 6] = [
+        let table: [Row; 8] = [
             (&[1, 2, 3], &[1, 2, 3], &[(3, true)], &[]),
             (&[1, 2, 3], &[1], &[(1, false)], &[2, 3]),
             (&[1, 2, 3], &[3], &[(3, false)], &[1, 2]),
             (&[1, 2, 3, 4], &[1, 2, 4], &[(2, true), (4, false)], &[3]),
-            (&[4, 5], &[3, 4], &[(4, false)], &[5]),
+            (&[3, 1, 2], &[1, 2, 3], &[(3, true)], &[]),
+            // The first has come, and has not been handed out.
+            (&[2, 3], &[2, 3], &[(2, false), (3, false)], &[]),
+            (&[1, 2, 4, 5], &[1, 2, 4, 5], &[(2, true), (4, false), (5, false)], &[]),
             (&[], &[7], &[], &[]),
         ];
-        for (outstanding, settled, expected, left) in table {
-            let mut outstanding: BTreeSet<u64> = outstanding.iter().copied().collect();
+        for (handed_out, settled, expected, left) in table {
+            let mut tags = Tags::default();
+            handed_out.iter().for_each(|tag| tags.hand_out(*tag));
             let settled = settled.iter().copied().collect();
-            assert_eq!(acknowledgements(&mut outstanding, &settled), expected);
-            assert!(outstanding.iter().eq(left));
+            assert_eq!(tags.acknowledgements(&settled), expected, "{handed_out:?}");
+            assert!(tags.outstanding.iter().eq(left));
         }
     }
 

@@ -1,11 +1,15 @@
 //! Messages that came back again and again: each is handed out alone.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use treehook_event::{Consumer as _, Publisher as _};
 use treehook_rabbitmq::Which;
 
 use crate::harness::{clicks, ids, nothing_arrives, receipts, receive, story};
+
+/// Longest wait for what is in the queue already.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn what_came_back_three_times_is_handed_out_alone_until_something_sound_comes() {
@@ -37,6 +41,30 @@ async fn what_came_back_three_times_is_handed_out_alone_until_something_sound_co
         let sound = receive(&mut consumer, 5).await;
         assert_eq!(ids(&sound), ["b0", "b1", "b2", "b3", "b4"]);
         consumer.settle(receipts(sound)).await.unwrap();
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_that_was_not_handed_out() {
+    story(async |harness| {
+        let running = harness.broker().await;
+        let publisher = running.broker.publisher();
+        let mut consumer = running.broker.consumer(Which::Aggregate, 8);
+        let mut seen = BTreeSet::new();
+        // A few at a time, so that others wait in either consumer's line meanwhile.
+        for round in 0..40 {
+            for event in clicks(&format!("r{round}_"), 10) {
+                publisher.publish(&[event]).await.unwrap();
+            }
+            while seen.len() < 10 * (round + 1) {
+                let deliveries = consumer.receive(3, PATIENCE).await.unwrap();
+                assert!(!deliveries.is_empty(), "lost in round {round}, with {}", seen.len());
+                seen.extend(ids(&deliveries).iter().map(ToString::to_string));
+                consumer.settle(receipts(deliveries)).await.unwrap();
+            }
+        }
         running.stop().await;
     })
     .await;
