@@ -267,7 +267,9 @@ mod tests {
         ];
         for (handed_out, settled, expected, left) in table {
             let mut tags = Tags::default();
-            handed_out.iter().for_each(|tag| tags.hand_out(*tag));
+            for tag in handed_out {
+                tags.hand_out(*tag);
+            }
             let settled = settled.iter().copied().collect();
             assert_eq!(tags.acknowledgements(&settled), expected, "{handed_out:?}");
             assert!(tags.outstanding.iter().eq(left));
