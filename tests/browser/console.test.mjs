@@ -131,6 +131,7 @@ test("what strangers wrote stays text", async () => {
   const policy = (await page.request.get(URL_FULL)).headers()["content-security-policy"];
   assert.match(policy, /script-src 'self';/);
   // Even what gets into the page as markup does not run. The browser complains, as it should.
+  const complaint = page.waitForEvent("console", (message) => /404/.test(message.text()));
   const ran = await page.evaluate(async () => {
     document.body.insertAdjacentHTML("beforeend", "<img src=x onerror='window.ran = 1'>");
     const script = document.createElement("script");
@@ -139,6 +140,7 @@ test("what strangers wrote stays text", async () => {
     return window.ran ?? 0;
   });
   assert.equal(ran, 0);
+  await complaint;
   assert.ok(wrong.every((line) => /Content Security Policy|404/.test(line)), String(wrong));
   wrong.length = 0;
   await done();
