@@ -32,6 +32,10 @@ clean_up() {
         postgres:*) "$here/postgres.sh" stop "${url%/*}" ;;
         esac
     done < <(find "$dir" -name url -type f)
+    # A small disk of a test that was killed would stay.
+    while read -r _ mounted _; do
+        case $mounted in "$dir"/*) umount "$mounted" ;; esac
+    done </proc/mounts
     rm -rf "$dir"
 }
 trap clean_up EXIT
