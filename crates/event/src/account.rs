@@ -206,6 +206,37 @@ impl Account {
     }
 }
 
+/// Brings accounts up to date: those that are not complete, and those that something was settled of,
+/// which may be new. Answers the ones to be kept anew.
+pub fn fold_settled(
+    held: impl IntoIterator<Item = Account>,
+    settled: &BTreeMap<Counting, Settled>,
+) -> Vec<Account> {
+    let mut accounts: BTreeMap<&Counting, Account> =
+        settled.keys().map(|counting| (counting, Account::new(counting.clone()))).collect();
+    let mut others = Vec::new();
+    for account in held {
+        match accounts.get_mut(&account.counting) {
+            Some(fresh) => *fresh = account,
+            None => others.push(account),
+        }
+    }
+    let mut changed = Vec::new();
+    for mut account in accounts.into_values().chain(others) {
+        let before = account.clone();
+        if let Some(settled) = settled.get(&account.counting) {
+            account.settle(settled);
+        }
+        account.advance();
+        if account != before || account.is_complete() {
+            changed.push(account);
+        }
+    }
+    // In order, so that two who keep the same accounts do not wait for each other in a circle.
+    changed.sort_by(|one, other| one.counting.cmp(&other.counting));
+    changed
+}
+
 /// accepted = applied + duplicates + dead + in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Balance {

@@ -25,7 +25,7 @@ mod secret;
 mod signature;
 mod sketch;
 
-pub use account::{Account, Balance, Settled, settled, settled_dead};
+pub use account::{Account, Balance, Settled, fold_settled, settled, settled_dead};
 pub use cloudevents::{Undecodable, decode_batch, encode_batch, encode_event};
 pub use deadletter::{DeadFilter, DeadLetter};
 pub use derive::{

@@ -156,8 +156,8 @@ impl Countings {
         let epoch =
             known.unwrap_or_else(|| *self.current.entry(source.clone()).or_insert(self.epoch));
         let counting = Counting { receiver, epoch, source: source.clone() };
-        let fresh = || (Statement::new(counting.clone()), 0);
-        &mut self.statements.entry(counting.clone()).or_insert_with(fresh).0
+        let fresh = |counting: &Counting| (Statement::new(counting.clone()), 0);
+        &mut self.statements.entry(counting).or_insert_with_key(fresh).0
     }
 
     /// Ends countings that have become long to tell. Their sources begin the next one.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use sqlx::{Connection as _, FromRow, PgConnection};
-use treehook_event::{Account, Counting, ReceiverId, Settled, SourceName, Statement, Timestamp};
+use treehook_event::{
+    Account, Counting, ReceiverId, Settled, SourceName, Statement, Timestamp, fold_settled,
+};
 
 use crate::columns::{bigint, count, moment};
 
@@ -128,24 +130,8 @@ async fn fold(
     .bind(settled.keys().map(|counting| counting.source.as_str()).collect::<Vec<_>>())
     .fetch_all(&mut *connection)
     .await?;
-    let mut accounts: BTreeMap<Counting, Account> =
-        settled.keys().map(|counting| (counting.clone(), Account::new(counting.clone()))).collect();
-    for row in rows {
-        let account = row.account()?;
-        accounts.insert(account.counting.clone(), account);
-    }
-    let mut changed = Vec::new();
-    for (counting, mut account) in accounts {
-        let before = account.clone();
-        if let Some(settled) = settled.get(&counting) {
-            account.settle(settled);
-        }
-        account.advance();
-        if account != before || account.is_complete() {
-            changed.push(account);
-        }
-    }
-    keep(connection, &changed).await
+    let held = rows.into_iter().map(Row::account).collect::<sqlx::Result<Vec<_>>>()?;
+    keep(connection, &fold_settled(held, settled)).await
 }
 
 async fn keep(connection: &mut PgConnection, accounts: &[Account]) -> sqlx::Result<()> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{SqliteConnection, query};
 use treehook_event::{
-    Account, Counting, Failure, ReceiverId, Settled, SourceName, Statement, Timestamp,
+    Account, Counting, Failure, ReceiverId, Settled, SourceName, Statement, Timestamp, fold_settled,
 };
 
 use crate::bulk;
@@ -114,27 +114,15 @@ async fn fold(
         .fetch_all(&mut *connection)
         .await
         .map_err(failure)?;
-    let mut accounts: BTreeMap<Counting, Account> =
-        settled.keys().map(|counting| (counting.clone(), Account::new(counting.clone()))).collect();
+    let mut held = Vec::new();
     for row in &rows {
         let is_complete: bool = read(row, "is_complete")?;
         let account = account(row)?;
-        if !is_complete || accounts.contains_key(&account.counting) {
-            accounts.insert(account.counting.clone(), account);
+        if !is_complete || settled.contains_key(&account.counting) {
+            held.push(account);
         }
     }
-    let mut changed = Vec::new();
-    for (counting, mut account) in accounts {
-        let before = account.clone();
-        if let Some(settled) = settled.get(&counting) {
-            account.settle(settled);
-        }
-        account.advance();
-        if account != before || account.is_complete() {
-            changed.push(account);
-        }
-    }
-    keep(connection, &changed).await
+    keep(connection, &fold_settled(held, settled)).await
 }
 
 async fn keep(connection: &mut SqliteConnection, accounts: &[Account]) -> Result<(), Failure> {

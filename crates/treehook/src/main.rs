@@ -17,6 +17,7 @@ mod store_subjects;
 mod telemetry;
 #[cfg(feature = "test-hooks")]
 mod test_hooks;
+mod upkeep;
 mod vitals;
 
 use std::io::Write as _;

@@ -14,7 +14,7 @@ use secrecy::ExposeSecret as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
-use treehook_event::{Cause, Context, EventStore as _, Failure, Publisher};
+use treehook_event::{Cause, Context, Failure, Publisher};
 use treehook_pipeline::{
     Announce, Backoff, Bury, Forward, Gather, GatherLimits, Ledger, Limits, Record, Spool, drain,
 };
@@ -30,10 +30,9 @@ use crate::datadir;
 use crate::journal::{self, JournalFile, Kept};
 use crate::process::{INTAKE_GRACE, Process, connections_max};
 use crate::store::Store;
+use crate::upkeep::{Resilience, keep_up, prepared};
 use crate::vitals::{Counted, Outbox, Vitals, Watched};
 
-/// How often the archive is looked after: partitions made ahead, days past retention dropped.
-const UPKEEP_EVERY: Duration = Duration::from_mins(10);
 /// How long answered requests of the admin listener may take to finish.
 const ADMIN_GRACE: Duration = Duration::from_secs(5);
 
@@ -406,32 +405,6 @@ impl Roles {
     }
 }
 
-/// What a failure that nothing can mend means for the rest of the process.
-#[derive(Clone, Copy)]
-struct Resilience {
-    has_front: bool,
-}
-
-impl Resilience {
-    /// How a task ends, or nothing when it is to try again after a pause.
-    async fn judge(
-        self,
-        outcome: Result<(), Failure>,
-        backoff: &mut Backoff,
-        stop: &CancellationToken,
-    ) -> Option<Result<(), Failure>> {
-        match outcome {
-            Err(failure) if self.has_front && !stop.is_cancelled() => {
-                let Cause { reason, detail } = failure.cause();
-                error!(reason, "cannot go on, deliveries are still accepted: {detail}");
-                backoff.pause(stop).await;
-                None
-            }
-            ended => Some(ended),
-        }
-    }
-}
-
 /// A process that runs, with what it holds on to.
 pub(crate) struct Running {
     process: Process,
@@ -464,53 +437,6 @@ pub(crate) fn start_broker(
     };
     let (broker, task) = Broker::start(config, stop)?;
     Ok(Some((broker, Box::pin(task.run()))))
-}
-
-/// Brings the schema up to date, waiting for a database that is not there yet. `false` when told to
-/// stop first.
-async fn prepared(store: &Store, migrate: bool, stop: &CancellationToken) -> Result<bool, Failure> {
-    let mut backoff = Backoff::default();
-    let mut waiting = false;
-    while !stop.is_cancelled() {
-        let outcome = if migrate { store.migrate().await } else { store.check_schema().await };
-        match outcome {
-            Ok(()) => return Ok(true),
-            Err(Failure::Transient(cause)) => {
-                if !waiting {
-                    warn!(reason = cause.reason, "waiting for the database: {}", cause.detail);
-                    waiting = true;
-                }
-                backoff.pause(stop).await;
-            }
-            Err(failure) => return Err(failure),
-        }
-    }
-    Ok(false)
-}
-
-/// Looks after the archive now and then. An outage is waited out; the next round does the rest.
-async fn keep_up(
-    store: &Store,
-    retention_days: u32,
-    stop: &CancellationToken,
-) -> Result<(), Failure> {
-    while !stop.is_cancelled() {
-        match store.maintain(clock::now(), retention_days).await {
-            Ok(done) if done.days_dropped > 0 => {
-                info!("retention: {} days of the archive are gone", done.days_dropped);
-            }
-            Ok(_) => (),
-            Err(failure) => {
-                let cause = failure.cause();
-                warn!(reason = cause.reason, "upkeep of the archive failed: {}", cause.detail);
-            }
-        }
-        tokio::select! {
-            () = stop.cancelled() => (),
-            () = tokio::time::sleep(UPKEEP_EVERY) => (),
-        }
-    }
-    Ok(())
 }
 
 /// The ledger of the receiver that this directory belongs to.
