@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use treehook_event::{DeadLetter, Failure};
 
-type Redriven = Pin<Box<dyn Future<Output = Result<usize, Failure>> + Send>>;
+type Redriven = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 pub(crate) type Redrive = Box<dyn Fn(Vec<DeadLetter>) -> Redriven + Send + Sync>;
 
 /// What this process can do when somebody asks for it.
@@ -21,12 +21,12 @@ impl Actions {
     }
 
     /// Redrives dead letters: publishes their events again and, once that is durable, removes the
-    /// letters, each only if it was not buried again meanwhile; says how many are gone. Repeating it
-    /// is safe, since events are deduplicated where they are counted.
+    /// letters, each only if it was not buried again meanwhile. Repeating it is safe, since events
+    /// are deduplicated where they are counted.
     pub fn redriving<F, R>(redrive: F) -> Self
     where
         F: Fn(Vec<DeadLetter>) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<usize, Failure>> + Send + 'static,
+        R: Future<Output = Result<(), Failure>> + Send + 'static,
     {
         Self { redrive: Some(Box::new(move |letters| Box::pin(redrive(letters)))) }
     }

@@ -150,7 +150,7 @@ pub(crate) struct Redriven {
 #[utoipa::path(
     post, path = "/api/v1/dead-letters/{id}/redrive", operation_id = "redriveDeadLetter",
     params(("id" = String, Path, pattern = "^[0-9a-fA-F]{32}$")),
-    responses((status = 200, description = "It is gone; its event counts like any delivery", body = Redriven)),
+    responses((status = 200, description = "Its event is in the queue and counts like any delivery; one that fails again is back under the same id", body = Redriven)),
 )]
 pub(crate) async fn redrive<S: EventStore + 'static>(
     State(console): Shared<S>,
@@ -164,12 +164,9 @@ pub(crate) async fn redrive<S: EventStore + 'static>(
     };
     let letter = find(&console.store, id).await?;
     let (id, reason) = (letter.id(), letter.reason_label());
-    let redriven = redrive(vec![letter]).await.map_err(|failure| not_redriven(&failure))?;
-    if redriven == 0 {
-        return Err(changed());
-    }
+    redrive(vec![letter]).await.map_err(|failure| not_redriven(&failure))?;
     info!(id, reason, "a dead letter was redriven from the console");
-    Ok(Json(Redriven { redriven }))
+    Ok(Json(Redriven { redriven: 1 }))
 }
 
 /// How many dead letters are gone for good.

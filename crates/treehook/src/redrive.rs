@@ -6,20 +6,21 @@ use crate::clock;
 use crate::store::Store;
 use crate::vitals::Vitals;
 
-/// Publishes the letters' events, then takes the letters off the list; says how many are gone.
-/// Stopped in between, an event is redriven twice and counts once. A letter that was buried again
-/// meanwhile stays; one that is buried later continues its history.
+/// Publishes the letters' events, then takes the letters off the list. Stopped in between, an event is
+/// redriven twice and counts once. A letter that failed again and was buried by a worker before it
+/// could be taken off stays; one that is buried later continues its history.
 pub(crate) async fn redrive<P: Publisher>(
     publisher: &P,
     store: &Store,
     letters: &[DeadLetter],
-) -> Result<u64, Failure> {
+) -> Result<(), Failure> {
     let mut events = Vec::with_capacity(letters.len());
     for letter in letters {
         events.extend(events_of(letter)?);
     }
     publisher.publish(&events).await?;
-    store.release_dead_letters(&as_read(letters), clock::now()).await
+    store.release_dead_letters(&as_read(letters), clock::now()).await?;
+    Ok(())
 }
 
 /// What the letter's event is worth another try as.
@@ -41,13 +42,10 @@ pub(crate) async fn redrive_from_here(
     vitals: &Vitals,
     store: &Store,
     letters: Vec<DeadLetter>,
-) -> Result<usize, Failure> {
-    let gone = match (&vitals.broker, &vitals.queue) {
-        (Some(broker), _) => redrive(&broker.publisher(), store, &letters).await?,
-        (None, Some(outbox)) => redrive(&outbox.publisher(), store, &letters).await?,
-        (None, None) => {
-            return Err(Failure::transient("no_queue", "this process reaches no queue"));
-        }
-    };
-    Ok(usize::try_from(gone).unwrap_or(usize::MAX))
+) -> Result<(), Failure> {
+    match (&vitals.broker, &vitals.queue) {
+        (Some(broker), _) => redrive(&broker.publisher(), store, &letters).await,
+        (None, Some(outbox)) => redrive(&outbox.publisher(), store, &letters).await,
+        (None, None) => Err(Failure::transient("no_queue", "this process reaches no queue")),
+    }
 }

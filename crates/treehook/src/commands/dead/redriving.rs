@@ -129,7 +129,7 @@ async fn redrive_patiently<P: Publisher>(
     publisher: &P,
     store: &Store,
     letters: &[DeadLetter],
-) -> Result<u64, Failure> {
+) -> Result<(), Failure> {
     let never = CancellationToken::new();
     let mut backoff = Backoff::default();
     let mut failures = 0;
