@@ -6,12 +6,14 @@ use axum::body::Bytes;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
+use serde_json::Value;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, RefOr, Response as Documented, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use crate::fresh::{tag_of, unless_held};
 use crate::problem::Problem;
+use crate::report::metric_of;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -74,9 +76,27 @@ fn problem() -> Documented {
 
 /// The document as text, made once.
 static TEXT: LazyLock<Bytes> = LazyLock::new(|| {
-    let text = Document::openapi().to_json().expect("the document has only text as keys");
-    Bytes::from(text)
+    let mut document = serde_json::to_value(Document::openapi()).expect("only text is a key");
+    let schemas = &mut document["components"]["schemas"];
+    schemas["Report"] = in_part(&schemas["Report"], schemas);
+    Bytes::from(document.to_string())
 });
+
+/// The schema of a report that `metrics` has left something out of: what its types call required is
+/// required unless it goes with a metric.
+fn in_part(schema: &Value, schemas: &Value) -> Value {
+    let named = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next());
+    let mut schema = named.map_or(schema, |name| &schemas[name]).clone();
+    if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+        required.retain(|name| name.as_str().is_none_or(|name| metric_of(name).is_none()));
+    }
+    for place in ["/allOf", "/properties/previous/oneOf"] {
+        for part in schema.pointer_mut(place).and_then(Value::as_array_mut).into_iter().flatten() {
+            *part = in_part(part, schemas);
+        }
+    }
+    schema
+}
 
 /// This document
 #[utoipa::path(

@@ -201,11 +201,14 @@ fn shown(report: &Report, metrics: &Metrics) -> Value {
 
 fn leave_out(document: &mut Value, metrics: &Metrics) {
     let Value::Object(members) = document else { return };
-    members.retain(|name, _| {
-        let companion = COMPANIONS.iter().find(|(companion, _)| *companion == name.as_str());
-        let metric = companion.map_or(name.as_str(), |(_, metric)| *metric);
-        !METRICS.contains(&metric) || metrics.show(metric)
-    });
+    members.retain(|name, _| metric_of(name).is_none_or(|metric| metrics.show(metric)));
+}
+
+/// The metric that a report's member belongs to, and is left out with.
+pub(crate) fn metric_of(member: &str) -> Option<&str> {
+    let companion = COMPANIONS.iter().find(|(companion, _)| *companion == member);
+    let metric = companion.map_or(member, |(_, metric)| *metric);
+    METRICS.contains(&metric).then_some(metric)
 }
 
 fn download(report: &Report, metrics: &Metrics) -> Response {

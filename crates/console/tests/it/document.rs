@@ -168,6 +168,12 @@ async fn every_answer_has_the_documented_shape() {
         assert!(schema.is_object(), "{path}");
         check(&document, schema, &answer.json(), &path);
     }
+    let operation = &document["paths"]["/api/v1/profiles/{id}/report"]["get"];
+    let schema = &operation["responses"]["200"]["content"]["application/json"]["schema"];
+    let part = get(&router, "/api/v1/profiles/p1/report?metrics=clicks&compare=previous").await;
+    check(&document, schema, &part.json(), "a report in part");
+    let (_, required) = members(&document, resolved(&document, schema));
+    assert!(required.contains("start_date") && !required.contains("views"), "{required:?}");
     let problem = get(&router, "/api/v1/profiles?limit=0").await.json();
     let schema = &document["components"]["schemas"]["Problem"];
     check(&document, schema, &problem, "problem");
