@@ -47,7 +47,7 @@ impl DeadLetter {
             source: event.source.clone(),
             identity: event.identity.clone(),
             event_type: EventType::given(event.event_type()),
-            profile_id: event.profile_id().cloned().or_else(|| named_profile(&event.payload)),
+            profile_id: event.profile_id().cloned().or_else(|| profile_named_in(&event.payload)),
             reason: reason.chars().take(LONGEST_REASON).collect(),
             occurred_at: event.occurred_at,
             first_at: now,
@@ -74,8 +74,9 @@ impl DeadLetter {
     }
 }
 
-/// The profile that a payload names: an event that lacks something else has no body to tell of it.
-fn named_profile(payload: &str) -> Option<ProfileId> {
+/// The profile that a payload names: an event that lacks something else, or is of a type that nobody
+/// knows, has no body to tell of it.
+pub fn profile_named_in(payload: &str) -> Option<ProfileId> {
     let data: Value = serde_json::from_str(payload).ok()?;
     let named = [data.get("profile_id"), data.pointer("/link/workspaceId")].into_iter().chain([
         data.pointer("/link/projectId"),
