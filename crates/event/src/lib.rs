@@ -24,10 +24,11 @@ mod seams;
 mod secret;
 mod signature;
 mod sketch;
+mod union;
 
 pub use account::{Account, Balance, Settled, fold_settled, settled, settled_dead};
 pub use cloudevents::{Undecodable, decode_batch, encode_batch, encode_event};
-pub use deadletter::{DeadFilter, DeadLetter};
+pub use deadletter::{DeadFilter, DeadLetter, profile_named_in};
 pub use derive::{
     Device, LONGEST_TITLE, country_of, device_of, host_of, referrer_of, title_of, url_of,
 };
@@ -56,4 +57,5 @@ pub use seams::{
 };
 pub use secret::{BadSecret, SigningKey};
 pub use signature::{Claim, Found, Source, Verified, sign, verify};
-pub use sketch::{BadSketch, Sketch, Union};
+pub use sketch::{BadSketch, Sketch};
+pub use union::Union;

@@ -1,5 +1,7 @@
 //! Points in time as treehook counts them: milliseconds, minutes, UTC hours and UTC days since the Unix epoch.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcDateTime};
@@ -157,6 +159,13 @@ impl Day {
         self.first_hour().start()
     }
 
+    /// The days that lie whole within the hours from `from` to before `to`. Where there are none the
+    /// range is empty and begins at the first midnight that is not before `from`.
+    pub fn whole_within(from: Hour, to: Hour) -> Range<Self> {
+        let start = Hour(from.0.saturating_add(23)).day();
+        start..to.day().max(start)
+    }
+
     /// This many days later; earlier when negative.
     pub fn plus(self, days: i32) -> Self {
         Self(self.0.saturating_add(days))
@@ -187,6 +196,17 @@ fn write_digits(place: &mut [u8], mut number: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whole_days_and_the_hours_around_them_are_the_whole_stretch() {
+        for (from, to) in (-50..50).flat_map(|from| (from..60).map(move |to| (from, to))) {
+            let days = Day::whole_within(Hour(from), Hour(to));
+            let (start, end) = (days.start.first_hour().0, days.end.first_hour().0);
+            let hours = (from..start.min(to)).chain(start..end).chain(end..to);
+            assert_eq!(hours.collect::<Vec<_>>(), (from..to).collect::<Vec<_>>(), "{from}..{to}");
+            assert!(start - from < 24 && (days.is_empty() || to - end < 24), "{from}..{to}");
+        }
+    }
 
     #[test]
     fn numbers_are_seconds_or_milliseconds_by_size() {

@@ -113,6 +113,19 @@ impl Rollup {
         minutes.map(|((profile, minute), counts)| (profile, *minute, *counts)).collect()
     }
 
+    /// Clicks per link and UTC day, in order: the sums of `link_hours`.
+    pub fn link_days(&self) -> Vec<(&ProfileId, &LinkId, Day, u64)> {
+        let mut days: Vec<(&ProfileId, &LinkId, Day, u64)> = Vec::new();
+        for ((profile, link, hour), clicks) in &self.link_hours {
+            let day = hour.day();
+            match days.last_mut() {
+                Some(last) if (last.0, last.1, last.2) == (profile, link, day) => last.3 += clicks,
+                Some(_) | None => days.push((profile, link, day, *clicks)),
+            }
+        }
+        days
+    }
+
     fn add(&mut self, event: &Event) {
         let stamp = || Stamp { at: event.occurred_at, by: event.identity.clone() };
         match &event.body {

@@ -110,8 +110,8 @@ pub struct Maintained {
 /// Where the archive and a rollup tell different numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// Which rollup: `link_hours`, `profile_hours`, `audience`, `link_visitors`,
-    /// `profile_visitors`, `links` or `profiles`.
+    /// Which rollup: `link_hours`, `link_days`, `profile_hours`, `audience`,
+    /// `link_visitors`, `profile_visitors`, `links` or `profiles`.
     pub rollup: &'static str,
     /// Its key, for people.
     pub key: String,

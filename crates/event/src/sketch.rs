@@ -29,8 +29,14 @@ const FEW: usize = 32;
 #[error("not a visitor sketch: {0}")]
 pub struct BadSketch(String);
 
-const LINK_LG_K: u8 = 12;
-const PROFILE_LG_K: u8 = 14;
+impl BadSketch {
+    pub(crate) fn of(error: &datasketches::error::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+pub(crate) const LINK_LG_K: u8 = 12;
+pub(crate) const PROFILE_LG_K: u8 = 14;
 
 impl Sketch {
     /// An empty one for a link.
@@ -61,7 +67,7 @@ impl Sketch {
         }
     }
 
-    /// Adds everybody in the other one. For many, [`Union`] is quicker.
+    /// Adds everybody in the other one. For many that are stored, [`crate::Union`] is quicker.
     pub fn merge(&mut self, other: &Self) {
         match &other.visitors {
             Visitors::Few(few) => {
@@ -69,10 +75,11 @@ impl Sketch {
                     self.add(VisitorId(*visitor));
                 }
             }
-            Visitors::Many(_) => {
-                let mut union = Union::of(self);
-                union.add(other);
-                *self = union.finish();
+            Visitors::Many(theirs) => {
+                let mut union = HllUnion::new(self.lg_k).expect("a sketch's size is a union's too");
+                union.update(&self.to_sketch());
+                union.update(theirs);
+                *self = Self::many(union.to_sketch(HllType::Hll8));
             }
         }
     }
@@ -111,8 +118,11 @@ impl Sketch {
 
     /// Read back; damaged bytes are an error, never a number.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadSketch> {
-        let sketch = HllSketch::deserialize(bytes).map_err(|error| BadSketch(error.to_string()))?;
-        Ok(Self { lg_k: sketch.lg_config_k(), visitors: Visitors::Many(sketch) })
+        HllSketch::deserialize(bytes).map(Self::many).map_err(|error| BadSketch::of(&error))
+    }
+
+    pub(crate) fn many(sketch: HllSketch) -> Self {
+        Self { lg_k: sketch.lg_config_k(), visitors: Visitors::Many(sketch) }
     }
 
     fn to_sketch(&self) -> HllSketch {
@@ -127,36 +137,6 @@ impl Sketch {
                 sketch
             }
         }
-    }
-}
-
-/// Sketches of one size that are being merged, without a sketch in between for each.
-pub struct Union(HllUnion);
-
-impl Union {
-    /// Begins with everybody in this one.
-    pub fn of(first: &Sketch) -> Self {
-        let mut union = Self(HllUnion::new(first.lg_k).expect("a sketch's size is a union's too"));
-        union.add(first);
-        union
-    }
-
-    /// Adds everybody in the other one.
-    pub fn add(&mut self, other: &Sketch) {
-        match &other.visitors {
-            Visitors::Many(sketch) => self.0.update(sketch),
-            Visitors::Few(few) => {
-                for visitor in few {
-                    self.0.update_value(*visitor);
-                }
-            }
-        }
-    }
-
-    /// Everybody.
-    pub fn finish(&self) -> Sketch {
-        let sketch = self.0.to_sketch(HllType::Hll8);
-        Sketch { lg_k: sketch.lg_config_k(), visitors: Visitors::Many(sketch) }
     }
 }
 

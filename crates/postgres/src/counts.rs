@@ -1,4 +1,4 @@
-//! Rollups that are added up: clicks and views by hour and by minute, clicks by audience, and the milestones.
+//! Rollups that are added up: clicks and views by hour and by minute, clicks by link and day and by audience, and the milestones.
 
 use sqlx::PgConnection;
 use treehook_event::{LIVE_MINUTES, LinkId, Minute, Rollup, Timestamp};
@@ -12,6 +12,7 @@ pub(crate) async fn add(
     now: Timestamp,
 ) -> sqlx::Result<()> {
     add_link_hours(connection, rollup).await?;
+    add_link_days(connection, rollup).await?;
     add_profile_hours(connection, rollup).await?;
     add_profile_minutes(connection, rollup, now).await?;
     add_audience(connection, rollup).await?;
@@ -36,6 +37,29 @@ async fn add_link_hours(connection: &mut PgConnection, rollup: &Rollup) -> sqlx:
     .bind(rows.keys().map(|(_, _, hour)| hour_start(*hour)).collect::<Vec<_>>())
     .bind(rows.keys().map(|(_, link, _)| link.as_str()).collect::<Vec<_>>())
     .bind(rows.values().map(|clicks| bigint(*clicks)).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn add_link_days(connection: &mut PgConnection, rollup: &Rollup) -> sqlx::Result<()> {
+    let rows = rollup.link_days();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        r#"insert into link_days as t (profile_id, day, link_id, clicks)
+         select profile_id, day, link_id, clicks
+         from unnest($1::text[], $2::date[], $3::text[], $4::bigint[])
+             as n (profile_id, day, link_id, clicks)
+         order by profile_id collate "C", day, link_id collate "C"
+         on conflict (profile_id, day, link_id)
+         do update set clicks = t.clicks + excluded.clicks"#,
+    )
+    .bind(rows.iter().map(|(profile, ..)| profile.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(_, _, day, _)| date(*day)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(_, link, ..)| link.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(.., clicks)| bigint(*clicks)).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())

@@ -1,7 +1,9 @@
 //! The queries that reports are made of. Each reads one range of one index.
 
+use std::collections::BTreeMap;
+
 use futures_util::TryStreamExt as _;
-use sqlx::{FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection, Row as _};
 use time::OffsetDateTime;
 use treehook_event::{
     AudienceCount, Counts, Day, Dimension, Hour, HourCount, Key, LinkId, LinkState, LinkTotal,
@@ -96,24 +98,38 @@ pub(crate) async fn minutes(
     Ok(counted.collect())
 }
 
-/// Links that are known or were clicked, with their clicks.
+/// Links that are known or were clicked, with their clicks: whole days by the day, and by the hour
+/// what is left before and after them.
 pub(crate) async fn link_totals(
     connection: &mut PgConnection,
     profile: &ProfileId,
     from: Hour,
     to: Hour,
 ) -> sqlx::Result<Vec<LinkTotal>> {
+    let days = Day::whole_within(from, to);
     let rows: Vec<(String, i64, Option<String>)> = sqlx::query_as(
         "select link_id, coalesce(clicked.clicks, 0), known.state
          from (select link_id, state::text from links where profile_id = $1) known
          full join (
-             select link_id, sum(clicks)::bigint as clicks from link_hours
-             where profile_id = $1 and hour >= $2 and hour < $3 group by link_id
+             select link_id, sum(clicks)::bigint as clicks from (
+                 select link_id, clicks from link_hours
+                 where profile_id = $1 and hour >= $2 and hour < $3
+                 union all
+                 select link_id, clicks from link_days
+                 where profile_id = $1 and day >= $4 and day < $5
+                 union all
+                 select link_id, clicks from link_hours
+                 where profile_id = $1 and hour >= $6 and hour < $7
+             ) parts group by link_id
          ) clicked using (link_id)
          order by link_id",
     )
     .bind(profile.as_str())
     .bind(hour_start(from))
+    .bind(hour_start(days.start.first_hour().min(to)))
+    .bind(date(days.start))
+    .bind(date(days.end))
+    .bind(hour_start(days.end.first_hour()))
     .bind(hour_start(to))
     .fetch_all(connection)
     .await?;
@@ -180,16 +196,16 @@ pub(crate) async fn profile_visitors(
     from: Day,
     to: Day,
 ) -> sqlx::Result<Sketch> {
-    let mut rows = sqlx::query_scalar::<_, Vec<u8>>(
+    let mut rows = sqlx::query(
         "select sketch from profile_visitors where profile_id = $1 and day >= $2 and day < $3",
     )
     .bind(profile.as_str())
     .bind(date(from))
     .bind(date(to))
     .fetch(connection);
-    let mut visitors = Union::of(&Sketch::for_profile());
-    while let Some(bytes) = rows.try_next().await? {
-        visitors.add(&sketch(&bytes, "profile_visitors")?);
+    let mut visitors = Union::of_profile();
+    while let Some(row) = rows.try_next().await? {
+        add(&mut visitors, row.try_get("sketch")?, "profile_visitors")?;
     }
     Ok(visitors.finish())
 }
@@ -201,27 +217,25 @@ pub(crate) async fn link_visitors(
     from: Day,
     to: Day,
 ) -> sqlx::Result<Vec<(LinkId, Sketch)>> {
-    let mut rows = sqlx::query_as::<_, (String, Vec<u8>)>(
+    let mut rows = sqlx::query(
         "select link_id, sketch from link_visitors
-         where profile_id = $1 and day >= $2 and day < $3 order by link_id",
+         where profile_id = $1 and day >= $2 and day < $3",
     )
     .bind(profile.as_str())
     .bind(date(from))
     .bind(date(to))
     .fetch(connection);
-    let mut visitors: Vec<(LinkId, Union)> = Vec::new();
-    while let Some((link, bytes)) = rows.try_next().await? {
-        let sketch = sketch(&bytes, "link_visitors")?;
-        match visitors.last_mut() {
-            Some((last, merged)) if last.as_str() == link => merged.add(&sketch),
-            Some(_) | None => visitors.push((LinkId::trusted(&link), Union::of(&sketch))),
-        }
+    let mut links: BTreeMap<LinkId, Union> = BTreeMap::new();
+    while let Some(row) = rows.try_next().await? {
+        let link = LinkId::trusted(row.try_get("link_id")?);
+        let visitors = links.entry(link).or_insert_with(Union::of_link);
+        add(visitors, row.try_get("sketch")?, "link_visitors")?;
     }
-    Ok(visitors.into_iter().map(|(link, merged)| (link, merged.finish())).collect())
+    Ok(links.into_iter().map(|(link, visitors)| (link, visitors.finish())).collect())
 }
 
-fn sketch(bytes: &[u8], table: &'static str) -> sqlx::Result<Sketch> {
-    Sketch::from_bytes(bytes).map_err(|_| Unreadable { table }.into())
+fn add(visitors: &mut Union, sketch: &[u8], table: &'static str) -> sqlx::Result<()> {
+    visitors.add(sketch).map_err(|_| Unreadable { table }.into())
 }
 
 /// Clicks by country, referrer and device over days.

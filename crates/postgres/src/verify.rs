@@ -65,7 +65,7 @@ pub(crate) async fn repair(connection: &mut PgConnection) -> sqlx::Result<Vec<Di
     // In the order in which workers visit them, and before the first query: what they had in flight
     // is done, and part of what is recounted. Reports go on.
     sqlx::query(
-        "lock table only events, link_hours, profile_hours, audience, profile_visitors,
+        "lock table only events, link_hours, link_days, profile_hours, audience, profile_visitors,
              link_visitors, profiles, links in share row exclusive mode",
     )
     .execute(&mut *transaction)

@@ -1,4 +1,4 @@
-//! Clicks and views by hour, and clicks by audience: added up when recording, recounted by `verify`.
+//! Clicks and views by hour, clicks by link and day and by audience: added up when recording, recounted by `verify`.
 
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, query};
 use treehook_event::{Day, Difference, Failure, Rollup};
@@ -19,6 +19,17 @@ pub(crate) async fn add(connection: &mut SqliteConnection, rollup: &Rollup) -> R
         |values, ((profile, link, hour), clicks)| {
             values.push_bind(profile.as_str()).push_bind(link.as_str());
             values.push_bind(hour.0).push_bind(clicks.cast_signed());
+        },
+    )
+    .await?;
+    bulk::execute(
+        connection,
+        "insert into link_days (profile_id, link_id, day, clicks)",
+        "on conflict (profile_id, day, link_id) do update set clicks = clicks + excluded.clicks",
+        &rollup.link_days(),
+        |values, (profile, link, day, clicks)| {
+            values.push_bind(profile.as_str()).push_bind(link.as_str());
+            values.push_bind(day.0).push_bind(clicks.cast_signed());
         },
     )
     .await?;
@@ -66,7 +77,7 @@ struct Recount {
 
 // An event's hour is counted from its day's first: SQLite divides towards zero, so that hours before
 // 1970 would come out one too late.
-const RECOUNTS: [Recount; 3] = [
+const RECOUNTS: [Recount; 4] = [
     Recount {
         rollup: "link_hours",
         keys: "profile_id, link_id, hour",
@@ -79,6 +90,17 @@ const RECOUNTS: [Recount; 3] = [
              from link_hours where hour >= ?1 * 24 and hour < (?1 + 1) * 24",
         clear: "delete from link_hours where hour >= ?1 * 24 and hour < (?1 + 1) * 24",
         columns: "profile_id, link_id, hour, clicks",
+    },
+    Recount {
+        rollup: "link_days",
+        keys: "profile_id, link_id, day",
+        label: "profile_id || '/' || link_id || strftime(' %Y-%m-%d', day * 86400, 'unixepoch')",
+        archive: "select profile_id, link_id, day, 0 as views, count(*) as clicks \
+             from events where day = ?1 and kind = 'click' group by 1, 2",
+        stored: "select profile_id, link_id, day, 0 as views, clicks \
+             from link_days where day = ?1",
+        clear: "delete from link_days where day = ?1",
+        columns: "profile_id, link_id, day, clicks",
     },
     Recount {
         rollup: "profile_hours",

@@ -1,5 +1,7 @@
 //! The queries that reports are made of.
 
+use std::collections::BTreeMap;
+
 use futures_util::TryStreamExt as _;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{query, query_as};
@@ -10,7 +12,6 @@ use treehook_event::{
 
 use crate::classify::{damaged, failure};
 use crate::database::Database;
-use crate::merged::Merged as _;
 use crate::rows::{count, day, hour, key, link_id, profile_id, read, timestamp};
 use crate::states::state;
 
@@ -91,23 +92,31 @@ pub(crate) async fn hours(
     rows.iter().map(hour_count).collect()
 }
 
-/// Every link that is known or was clicked.
+/// Every link that is known or was clicked: whole days by the day, and by the hour what is left before
+/// and after them.
 pub(crate) async fn link_totals(
     database: &Database,
     profile: &ProfileId,
     from: Hour,
     to: Hour,
 ) -> Result<Vec<LinkTotal>, Failure> {
+    let days = Day::whole_within(from, to);
     let rows = query(
         "select link_id, sum(clicks) as clicks, max(state) as value from ( \
          select link_id, clicks, null as state from link_hours \
-         where profile_id = ?1 and hour >= ?2 and hour < ?3 \
+         where profile_id = ?1 and hour >= ?2 and hour < min(?4 * 24, ?3) \
+         union all select link_id, clicks, null from link_days \
+         where profile_id = ?1 and day >= ?4 and day < ?5 \
+         union all select link_id, clicks, null from link_hours \
+         where profile_id = ?1 and hour >= ?5 * 24 and hour < ?3 \
          union all select link_id, 0, state from links where profile_id = ?1) \
          group by link_id order by link_id",
     )
     .bind(profile.as_str())
     .bind(from.0)
     .bind(to.0)
+    .bind(days.start.0)
+    .bind(days.end.0)
     .fetch_all(database.readers())
     .await
     .map_err(failure)?;
@@ -179,9 +188,9 @@ pub(crate) async fn profile_visitors(
     .bind(from.0)
     .bind(to.0)
     .fetch(database.readers());
-    let mut visitors = Union::of(&Sketch::for_profile());
+    let mut visitors = Union::of_profile();
     while let Some(row) = rows.try_next().await.map_err(failure)? {
-        visitors.add(&Sketch::read(&row)?);
+        visitors.add(read(&row, "value")?).map_err(|_| damaged("a sketch of visitors"))?;
     }
     Ok(visitors.finish())
 }
@@ -195,19 +204,17 @@ pub(crate) async fn link_visitors(
 ) -> Result<Vec<(LinkId, Sketch)>, Failure> {
     let mut rows = query(
         "select link_id, sketch as value from link_visitors \
-         where profile_id = ?1 and day >= ?2 and day < ?3 order by link_id",
+         where profile_id = ?1 and day >= ?2 and day < ?3",
     )
     .bind(profile.as_str())
     .bind(from.0)
     .bind(to.0)
     .fetch(database.readers());
-    let mut links: Vec<(LinkId, Union)> = Vec::new();
+    // Put in order here: SQLite would copy every sketch to sort them.
+    let mut links: BTreeMap<LinkId, Union> = BTreeMap::new();
     while let Some(row) = rows.try_next().await.map_err(failure)? {
-        let (link, sketch) = (link_id(&row)?, Sketch::read(&row)?);
-        match links.last_mut() {
-            Some((last, visitors)) if *last == link => visitors.add(&sketch),
-            Some(_) | None => links.push((link, Union::of(&sketch))),
-        }
+        let visitors = links.entry(link_id(&row)?).or_insert_with(Union::of_link);
+        visitors.add(read(&row, "value")?).map_err(|_| damaged("a sketch of visitors"))?;
     }
     Ok(links.into_iter().map(|(link, visitors)| (link, visitors.finish())).collect())
 }

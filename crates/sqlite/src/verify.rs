@@ -68,6 +68,7 @@ pub(crate) async fn verify(database: &Database, repair: bool) -> Result<Vec<Diff
 async fn next_day(database: &Database, day: Day) -> Result<Option<Day>, Failure> {
     let row = query(
         "select (select min(day) from events where day > ?1) as events, \
+         (select min(day) from link_days where day > ?1) as link_days, \
          (select min(day) from audience where day > ?1) as audience, \
          (select min(day) from profile_visitors where day > ?1) as profile_visitors, \
          (select min(day) from link_visitors where day > ?1) as link_visitors, \
@@ -78,8 +79,8 @@ async fn next_day(database: &Database, day: Day) -> Result<Option<Day>, Failure>
     .fetch_one(database.readers())
     .await
     .map_err(failure)?;
-    let mut days = Vec::with_capacity(6);
-    for table in ["events", "audience", "profile_visitors", "link_visitors"] {
+    let mut days = Vec::with_capacity(7);
+    for table in ["events", "link_days", "audience", "profile_visitors", "link_visitors"] {
         days.extend(row.try_get::<Option<i32>, _>(table).map_err(failure)?.map(Day));
     }
     for table in ["link_hours", "profile_hours"] {

@@ -65,6 +65,7 @@ proptest! {
     fn a_fold_counts_what_a_plain_loop_counts(visits in prop::collection::vec(visited(), 1..80)) {
         let rollup = fold(&as_events(&visits));
         let mut link_hours: BTreeMap<_, u64> = BTreeMap::new();
+        let mut link_days: BTreeMap<_, u64> = BTreeMap::new();
         let mut profile_hours: BTreeMap<_, (u64, u64)> = BTreeMap::new();
         let mut visitors: BTreeMap<_, BTreeSet<u16>> = BTreeMap::new();
         let mut link_visitors: BTreeMap<_, BTreeSet<u16>> = BTreeMap::new();
@@ -80,6 +81,7 @@ proptest! {
                     let clicked = (owner.clone(), link(number));
                     *link_hours.entry((owner.clone(), clicked.1.clone(), hour)).or_default() += 1;
                     let day = (clicked.0, clicked.1, hour.day());
+                    *link_days.entry(day.clone()).or_default() += 1;
                     link_visitors.entry(day).or_default().insert(visit.visitor);
                     let country = (owner, hour.day(), visit.country.to_owned());
                     *countries.entry(country).or_default() += 1;
@@ -87,6 +89,8 @@ proptest! {
             }
         }
         prop_assert_eq!(&rollup.link_hours, &link_hours);
+        let days = link_days.iter().map(|((owner, link, day), clicks)| (owner, link, *day, *clicks));
+        prop_assert_eq!(rollup.link_days(), days.collect::<Vec<_>>());
         let counted: BTreeMap<_, _> = rollup
             .profile_hours
             .iter()

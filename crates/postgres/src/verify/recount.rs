@@ -49,7 +49,7 @@ impl Recount {
     }
 }
 
-pub(super) const RECOUNTS: [Recount; 3] = [
+pub(super) const RECOUNTS: [Recount; 4] = [
     Recount {
         rollup: "link_hours",
         wrong: "
@@ -79,6 +79,34 @@ gone as (
 insert into link_hours (profile_id, link_id, hour, clicks)
 select profile_id, link_id, hour, told from wrong where told is not null
 on conflict (profile_id, hour, link_id) do update set clicks = excluded.clicks",
+    },
+    Recount {
+        rollup: "link_days",
+        wrong: "
+told as (
+    select profile_id, link_id, day, count(*) as clicks
+    from events where day >= $1 and kind = 'click'
+    group by 1, 2, 3
+), kept as (
+    select profile_id, link_id, day, clicks from link_days where day >= $1
+), wrong as (
+    select profile_id, link_id, day, told.clicks as told, kept.clicks as kept
+    from told full join kept using (profile_id, link_id, day)
+    where coalesce(told.clicks, 0) <> coalesce(kept.clicks, 0)
+)",
+        list: "
+select concat(profile_id, '/', link_id, ' ', day),
+    coalesce(told, 0)::text, coalesce(kept, 0)::text
+from wrong order by profile_id, link_id, day",
+        repair: "
+gone as (
+    delete from link_days t using wrong w
+    where w.told is null
+        and t.profile_id = w.profile_id and t.day = w.day and t.link_id = w.link_id
+)
+insert into link_days (profile_id, link_id, day, clicks)
+select profile_id, link_id, day, told from wrong where told is not null
+on conflict (profile_id, day, link_id) do update set clicks = excluded.clicks",
     },
     Recount {
         rollup: "profile_hours",

@@ -14,8 +14,9 @@ struct Owned {
     is_sketch: bool,
 }
 
-const OWNED: [Owned; 9] = [
+const OWNED: [Owned; 10] = [
     Owned { table: "link_hours", step: "hour", is_sketch: false },
+    Owned { table: "link_days", step: "day", is_sketch: false },
     Owned { table: "profile_hours", step: "hour", is_sketch: false },
     Owned { table: "profile_minutes", step: "minute", is_sketch: false },
     Owned { table: "audience", step: "day", is_sketch: false },
