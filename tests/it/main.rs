@@ -10,6 +10,7 @@ mod embedded;
 mod figures;
 mod fixtures;
 mod harness;
+mod ledger;
 mod outages;
 mod server_mode;
 mod traffic;

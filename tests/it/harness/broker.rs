@@ -1,6 +1,6 @@
 //! A corner of the shared RabbitMQ: queues and exchanges under a prefix of their own.
 
-use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions, QueuePurgeOptions};
 use lapin::{Connection, ConnectionProperties};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +46,16 @@ impl TestBroker {
         self.supervisor.await.unwrap().unwrap();
         delete_topology(&server_url("TREEHOOK_TEST_AMQP_URL"), &self.prefix).await;
     }
+}
+
+/// Loses what waits for workers, as no broker should; says how many messages.
+pub(crate) async fn lose_messages(url: &str, prefix: &str) -> u32 {
+    let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let queue = format!("{prefix}aggregate");
+    let lost = channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await.unwrap();
+    connection.close(200, "done".into()).await.unwrap();
+    lost
 }
 
 /// Removes what a test declared.

@@ -7,7 +7,7 @@ use std::process::{Output, Stdio};
 
 use tokio::process::{Child, Command};
 
-use super::broker::delete_topology;
+use super::broker::{delete_topology, lose_messages};
 use super::client::SECRET;
 use super::{DEADLINE, TestDatabase, eventually, server_url, unique};
 
@@ -143,6 +143,12 @@ impl Deployment {
             output.status
         );
         text
+    }
+
+    /// Loses what waits in RabbitMQ for workers; says how many messages.
+    pub(crate) async fn lose_messages(&self) -> u32 {
+        let (url, prefix) = self.broker.as_ref().expect("it is in server mode");
+        lose_messages(url, prefix).await
     }
 
     /// Removes what the deployment made on the servers, once its processes are gone.
