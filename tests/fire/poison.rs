@@ -1,4 +1,5 @@
-//! An event that kills the worker that counts it: it ends as a dead letter, and takes no neighbour with it.
+//! An event that kills the worker that counts it: it ends as a dead letter, and takes no neighbour with it. In server mode
+//! the broker counts the deaths, in embedded mode the queue in the receiver's own process.
 //!
 //! Needs `--features test-hooks`: `make fire-poison`.
 
@@ -33,11 +34,7 @@ async fn an_event_that_kills_every_worker_becomes_a_dead_letter_and_its_neighbou
     })
     .await;
     for number in 0..=2 * NEIGHBOURS {
-        let mut body = click_envelope(&format!("e{number}"), "p1", "l1", "ann");
-        if number == NEIGHBOURS {
-            body["data"]["note"] = MARKER.into();
-        }
-        assert_eq!(client.post(receiver.public(), &body).await.0, 202);
+        assert_eq!(client.post(receiver.public(), &numbered(number)).await.0, 202);
     }
 
     let deaths = Cell::new(0);
@@ -73,4 +70,62 @@ async fn an_event_that_kills_every_worker_becomes_a_dead_letter_and_its_neighbou
     assert_eq!(letters[0]["reason"], "delivery_limit", "{letters}");
     assert_eq!(receiver.terminate().await, 0);
     deployment.end().await;
+}
+
+/// A click that kills, or one that does not.
+fn numbered(number: u32) -> Value {
+    let mut body = click_envelope(&format!("e{number}"), "p1", "l1", "ann");
+    if number == NEIGHBOURS {
+        body["data"]["note"] = MARKER.into();
+    }
+    body
+}
+
+#[tokio::test]
+async fn an_event_that_kills_the_only_process_becomes_a_dead_letter_and_its_neighbours_count() {
+    let mut deployment = Deployment::embedded();
+    let client = Client::new();
+    // Accepted by a process that has no marker yet and is killed with all of it in the queue.
+    deployment.set("TREEHOOK_DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
+    let treehook = deployment.start(&["serve"]).await;
+    let all: Value = (0..=2 * NEIGHBOURS).map(numbered).collect();
+    assert_eq!(client.post(treehook.public(), &all).await.0, 202);
+    treehook.kill().await;
+    deployment.environment.remove("TREEHOOK_DATABASE_URL");
+    deployment.set("TREEHOOK_TEST_DEADLY_MARKER", MARKER);
+
+    let mut deaths = 0;
+    let treehook = loop {
+        let mut child = deployment.spawn(&["serve"]);
+        let letters = async {
+            eventually("it died of it or buried it", async || {
+                // Fails as long as there is no store.
+                let listed = deployment.run(&["dead", "list", "--json"]).await;
+                String::from_utf8_lossy(&listed.stdout).contains("delivery_limit")
+            })
+            .await;
+        };
+        tokio::select! {
+            ended = child.wait() => {
+                assert_eq!(ended.unwrap().code(), None, "it died of a signal");
+                deaths += 1;
+                assert!(deaths < 60, "nobody gives the event up");
+            }
+            () = letters => {
+                child.kill().await.unwrap();
+                break deployment.start(&["serve"]).await;
+            }
+        }
+    };
+    let neighbours = u64::from(2 * NEIGHBOURS);
+    eventually("every neighbour counts", async || {
+        client.clicks(treehook.admin, "p1").await.get("l1") == Some(&neighbours)
+    })
+    .await;
+    let listed = deployment.output(&["dead", "list", "--json"]).await;
+    let letters: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(letters.as_array().unwrap().len(), 1, "{letters}");
+    assert!(deaths >= 20, "{deaths} processes died of it, and it is a dead letter");
+    deployment.output(&["verify", "--grace", "1s"]).await;
+    assert_eq!(treehook.terminate().await, 0);
 }

@@ -12,6 +12,7 @@ async fn sqlite_queue_keeps_the_queue_contract() {
     let limits = treehook_sqlite::QueueLimits { max_bytes: 1 << 30 };
     let queue = treehook_sqlite::Queue::open(dir.path(), limits).await.unwrap();
     queue::queue_contract(&queue, || queue.consumer()).await;
+    queue::queue_contract(&queue, || queue.wary_consumer()).await;
 }
 
 #[tokio::test]

@@ -63,6 +63,9 @@ pub struct Delivery<R> {
     pub receipt: R,
     /// The events, in the order in which they were published.
     pub events: Vec<Event>,
+    /// Whether too many have died of it for the queue to believe in another try: it is to be set aside,
+    /// unopened. Of queues that do not bury such deliveries themselves.
+    pub is_given_up: bool,
 }
 
 /// What is done with events that were received. Safe to repeat.

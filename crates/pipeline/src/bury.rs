@@ -5,8 +5,8 @@ use treehook_event::{Body, DeadLetter, Event, EventStore, Failure, Handler};
 
 use crate::Clock;
 
-/// Why an event that fits stands in the broker's dead queue: too many workers died holding it.
-const GIVEN_UP: &str = "delivery_limit";
+/// Why an event that fits is given up by its queue: too many workers died holding it.
+pub(crate) const GIVEN_UP: &str = "delivery_limit";
 
 /// Buries every event it is given.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 use treehook_event::{Consumer, Event, Failure, Handler};
 
 use crate::backoff::{Backoff, Chance, chance};
+use crate::bury::GIVEN_UP;
 
 /// What bounds a turn.
 #[derive(Debug, Clone, Copy)]
@@ -65,13 +66,14 @@ async fn turn<C: Consumer, H: Handler>(
         () = stop.cancelled() => return Ok(()),
         received = consumer.receive(limits.batch, limits.wait) => received?,
     };
-    let mut events = Vec::new();
+    let mut hand = Hand::default();
     let mut receipts = Vec::with_capacity(deliveries.len());
     for delivery in deliveries {
-        events.extend(delivery.events);
+        let place = if delivery.is_given_up { &mut hand.given_up } else { &mut hand.events };
+        place.extend(delivery.events);
         receipts.push(delivery.receipt);
     }
-    match handle_patiently(handler, &events, limits, stop).await? {
+    match handle_patiently(handler, &hand, limits, stop).await? {
         Patience::Handled => consumer.settle(receipts).await,
         Patience::Stopped => Ok(()),
         Patience::Exhausted => {
@@ -80,6 +82,15 @@ async fn turn<C: Consumer, H: Handler>(
             await_ready(handler, limits, stop).await
         }
     }
+}
+
+/// What is in hand.
+#[derive(Default)]
+struct Hand {
+    /// To be handled.
+    events: Vec<Event>,
+    /// To be set aside unopened.
+    given_up: Vec<Event>,
 }
 
 /// How it ended with a batch in hand.
@@ -94,7 +105,7 @@ enum Patience {
 /// Tries until it works: in an outage the batch stays in hand, and the prefetch stops the inflow.
 async fn handle_patiently<H: Handler>(
     handler: &H,
-    events: &[Event],
+    hand: &Hand,
     limits: &Limits,
     stop: &CancellationToken,
 ) -> Result<Patience, Failure> {
@@ -102,7 +113,7 @@ async fn handle_patiently<H: Handler>(
     let mut backoff = Backoff::new(limits.chance);
     let mut waiting = false;
     loop {
-        let cause = match handle_each(handler, events).await {
+        let cause = match handle_all(handler, hand).await {
             Ok(()) => {
                 if waiting {
                     info!("back after {} s", started.elapsed().as_secs());
@@ -113,7 +124,7 @@ async fn handle_patiently<H: Handler>(
             Err(failure) => return Err(failure),
         };
         if !waiting {
-            warn!(reason = cause.reason, "holding {} events: {}", events.len(), cause.detail);
+            warn!(reason = cause.reason, "holding {} events: {}", hand.events.len(), cause.detail);
             waiting = true;
         }
         if started.elapsed() >= limits.hold {
@@ -124,6 +135,14 @@ async fn handle_patiently<H: Handler>(
             return Ok(Patience::Stopped);
         }
     }
+}
+
+async fn handle_all<H: Handler>(handler: &H, hand: &Hand) -> Result<(), Failure> {
+    for event in &hand.given_up {
+        warn!(reason = GIVEN_UP, "setting one event aside: too many workers died of it");
+        handler.bury(event, GIVEN_UP).await?;
+    }
+    handle_each(handler, &hand.events).await
 }
 
 /// Handles all of them. A batch that is refused is halved until the one at fault stands alone, so

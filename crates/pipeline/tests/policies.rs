@@ -183,7 +183,11 @@ impl Consumer for Script {
         }
         self.in_hand = self.waiting.drain(..).collect();
         let deliveries = self.in_hand.iter().cloned();
-        Ok(deliveries.map(|(receipt, events)| Delivery { receipt, events }).collect())
+        let delivery = |(receipt, events): (u32, Vec<Event>)| {
+            let is_given_up = names(&events).iter().any(|name| name.starts_with("deadly"));
+            Delivery { receipt, events, is_given_up }
+        };
+        Ok(deliveries.map(delivery).collect())
     }
 
     async fn settle(&mut self, receipts: Vec<u32>) -> Result<(), Failure> {
@@ -244,6 +248,20 @@ async fn one_bad_apple_is_buried_and_its_neighbours_are_handled() {
     let expected = ["poison1", "poison2"].map(|name| (name.to_owned(), "invalid_data".to_owned()));
     assert_eq!(*buried, expected);
     assert_eq!(script.settled, [0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_its_queue_gives_up_is_buried_unopened_also_after_an_outage() {
+    let stop = CancellationToken::new();
+    let batch = vec![vec![event("a")], vec![event("deadly")], vec![event("b")]];
+    let mut script = Script::of(batch, &stop);
+    let hand = Hand { outages: Mutex::new(2), ..Hand::default() };
+    drain(&mut script, &hand, &Limits::default(), &stop).await.unwrap();
+    assert_eq!(*hand.handled.lock().unwrap(), ["a", "b"]);
+    let buried = hand.buried.lock().unwrap();
+    assert!(buried.contains(&("deadly".to_owned(), "delivery_limit".to_owned())), "{buried:?}");
+    assert!(buried.iter().all(|(name, _)| name == "deadly"), "{buried:?}");
+    assert_eq!(script.settled, [0, 1, 2]);
 }
 
 #[tokio::test(start_paused = true)]

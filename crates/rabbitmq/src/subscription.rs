@@ -125,7 +125,8 @@ impl Subscription {
         self.tags.hand_out(tag);
         self.is_trusting |= times_returned(&delivery.properties) < SUSPECT_AFTER;
         let events = read(&delivery.data, self.now);
-        Ok(Delivery { receipt: Receipt { generation: self.generation, tag }, events })
+        let receipt = Receipt { generation: self.generation, tag };
+        Ok(Delivery { receipt, events, is_given_up: false })
     }
 
     /// Acknowledges; the caller bounds the wait. Receipts of an earlier subscription are left out:

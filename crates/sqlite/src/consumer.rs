@@ -13,6 +13,7 @@ use treehook_event::{Consumer, Delivery, Event, Failure, Timestamp, decode_batch
 use crate::classify::failure;
 use crate::queue::Queue;
 use crate::rows::read;
+use crate::suspicion::{self, Suspect, Suspicion};
 
 /// How soon an event is seen that another process published; our own are seen at once.
 const POLL: Duration = Duration::from_millis(250);
@@ -40,12 +41,16 @@ pub struct QueueConsumer {
     settled: BTreeSet<i64>,
     published: watch::Receiver<()>,
     shrink_at: Instant,
+    suspicion: Suspicion,
 }
 
+/// Before every row: those of a row that was taken apart come before the first one.
+const START: i64 = i64::MIN;
+
 impl QueueConsumer {
-    pub(crate) fn new(queue: Queue, published: watch::Receiver<()>) -> Self {
+    pub(crate) fn new(queue: Queue, published: watch::Receiver<()>, suspicion: Suspicion) -> Self {
         let (settled, shrink_at) = (BTreeSet::new(), Instant::now() + SHRINK_EVERY);
-        Self { queue, cursor: 0, settled, published, shrink_at }
+        Self { queue, cursor: START, settled, published, shrink_at, suspicion }
     }
 
     /// What is there now.
@@ -64,6 +69,15 @@ impl QueueConsumer {
         .await
         .map_err(failure)?;
         let Some(last) = last_within(&sizes, limit) else { return Ok(Vec::new()) };
+        if self.suspicion == Suspicion::Unknown {
+            self.suspicion = self.begin(last).await;
+        }
+        if let Suspicion::UpTo(last_suspect) = self.suspicion {
+            if let Some(suspect) = suspicion::next(&self.queue, self.cursor, last_suspect).await? {
+                return self.hand_out_alone(suspect).await;
+            }
+            self.suspicion = Suspicion::Trusting;
+        }
         let rows = query(
             "select id, created_at, payload from batches where id > ?1 and id <= ?2 \
              and id not in (select value from json_each(?3)) order by id",
@@ -78,6 +92,41 @@ impl QueueConsumer {
         // Nothing is awaited from here on: a receive that is dropped has not taken anything.
         self.cursor = last;
         Ok(deliveries)
+    }
+
+    /// What to think of the rows of a first batch, which goes up to `last`.
+    async fn begin(&self, last: i64) -> Suspicion {
+        match suspicion::begin(&self.queue).await {
+            Ok(false) => Suspicion::Trusting,
+            Ok(true) => {
+                warn!("workers have died over and over: what they had in hand comes one by one");
+                Suspicion::UpTo(last)
+            }
+            // As on a full disk, where events can still be taken out.
+            Err(failure) => {
+                let cause = failure.cause();
+                warn!(
+                    reason = cause.reason,
+                    "a death of this worker will not count: {}", cause.detail
+                );
+                Suspicion::Trusting
+            }
+        }
+    }
+
+    /// Nothing else is in hand meanwhile, so that nothing else is lost with a worker.
+    async fn hand_out_alone(
+        &mut self,
+        suspect: Suspect,
+    ) -> Result<Vec<Delivery<Receipt>>, Failure> {
+        let row = query("select id, created_at, payload from batches where id = ?1")
+            .bind(suspect.id)
+            .fetch_one(self.queue.database.readers())
+            .await
+            .map_err(failure)?;
+        let delivery = Delivery { is_given_up: suspect.is_given_up, ..delivery(&row)? };
+        self.cursor = suspect.id;
+        Ok(vec![delivery])
     }
 
     /// Deletes what is settled. Where that fails the ids stay, and the next try includes them.
@@ -161,7 +210,7 @@ impl Consumer for QueueConsumer {
     }
 
     async fn release(&mut self) {
-        self.cursor = 0;
+        self.cursor = START;
     }
 }
 
@@ -191,7 +240,7 @@ fn delivery(row: &SqliteRow) -> Result<Delivery<Receipt>, Failure> {
         Ok(events) => events,
         Err(error) => unreadable(&error.0)?,
     };
-    Ok(Delivery { receipt: Receipt(read(row, "id")?), events })
+    Ok(Delivery { receipt: Receipt(read(row, "id")?), events, is_given_up: false })
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod retention;
 mod rows;
 mod states;
 mod store;
+mod suspicion;
 mod verify;
 mod visitors;
 

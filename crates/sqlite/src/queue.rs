@@ -12,6 +12,7 @@ use treehook_event::{Accepted, Event, Failure, Publisher, Timestamp, encode_batc
 use crate::classify::failure;
 use crate::consumer::QueueConsumer;
 use crate::database::{Database, Shape};
+use crate::suspicion::{self, Suspicion};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite/queue");
 
@@ -85,7 +86,19 @@ impl Queue {
 
     /// A consumer that starts at the oldest event.
     pub fn consumer(&self) -> QueueConsumer {
-        QueueConsumer::new(self.clone(), self.published.subscribe())
+        QueueConsumer::new(self.clone(), self.published.subscribe(), Suspicion::None)
+    }
+
+    /// The same for a worker, which events may kill: what it seems to have died of time and again is
+    /// handed out alone, and then given up. One at a time, and [`Queue::end_well`] after it.
+    pub fn wary_consumer(&self) -> QueueConsumer {
+        QueueConsumer::new(self.clone(), self.published.subscribe(), Suspicion::Unknown)
+    }
+
+    /// The worker ends in good order, whatever it has left: nothing killed it.
+    pub async fn end_well(&self) -> Result<(), Failure> {
+        let mut connection = self.database.writer().acquire().await.map_err(failure)?;
+        suspicion::forget(&mut connection).await
     }
 
     /// What is in the queue, whichever process put it there.

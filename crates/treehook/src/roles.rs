@@ -313,6 +313,8 @@ impl Roles {
         let limits = self.limits();
         let stop = self.process.stop.clone();
         let record = Record::new(store.clone(), clock::now, self.config.retention_ms());
+        #[cfg(feature = "test-hooks")]
+        let record = crate::test_hooks::Deadly::around(record);
         let (retention_days, resilience) = (self.config.retention_days(), self.resilience());
         let is_prepared = self.expect_schema();
         self.process.spawn(async move {
@@ -320,17 +322,22 @@ impl Roles {
                 return Ok(());
             }
             is_prepared.store(true, Ordering::Relaxed);
-            let mut consumer = queue.consumer();
+            let mut consumer = queue.wary_consumer();
             let mut backoff = Backoff::default();
-            loop {
+            let end = loop {
                 let keep = keep_up(&store, retention_days, &stop);
                 let work = drain(&mut consumer, &record, &limits, &stop);
                 let count = books::keep_counting(&store, &stop);
                 let outcome = tokio::try_join!(work, keep, count).map(|_| ());
                 if let Some(end) = resilience.judge(outcome, &mut backoff, &stop).await {
-                    return end;
+                    break end;
                 }
+            };
+            if let Err(failure) = queue.end_well().await {
+                let cause = failure.cause();
+                warn!(reason = cause.reason, "this end counts as a death: {}", cause.detail);
             }
+            end
         });
     }
 

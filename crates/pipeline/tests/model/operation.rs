@@ -233,7 +233,8 @@ impl Consumer for SimConsumer {
             Ok(taken)
         });
         let received = received.await?;
-        let delivery = |(tag, events)| Delivery { receipt: (session, tag), events };
+        let delivery =
+            |(tag, events)| Delivery { receipt: (session, tag), events, is_given_up: false };
         Ok(received.into_iter().map(delivery).collect())
     }
 

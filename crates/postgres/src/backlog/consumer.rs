@@ -119,7 +119,7 @@ impl Claimed {
             Ok(events) => events,
             Err(error) => unreadable(&error.0),
         };
-        Delivery { receipt: BacklogReceipt(self.id), events }
+        Delivery { receipt: BacklogReceipt(self.id), events, is_given_up: false }
     }
 }
 

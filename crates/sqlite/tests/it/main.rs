@@ -5,6 +5,7 @@
     reason = "helpers of tests, which may unwrap like the tests themselves"
 )]
 
+mod deadly;
 mod erase;
 mod forgotten;
 mod history;
