@@ -2,6 +2,7 @@
 //! moves through. No runtime, no clock, no I/O: the time of day and the bytes come in as arguments.
 
 mod account;
+mod audience;
 mod cloudevents;
 mod deadletter;
 mod derive;
@@ -27,6 +28,7 @@ mod sketch;
 mod union;
 
 pub use account::{Account, Balance, Settled, fold_settled, settled, settled_dead};
+pub use audience::{Audience, Devices, Location, Referrer, audience};
 pub use cloudevents::{Undecodable, decode_batch, encode_batch, encode_event};
 pub use deadletter::{DeadFilter, DeadLetter, profile_named_in};
 pub use derive::{
@@ -45,9 +47,8 @@ pub use privacy::{PersonalKeys, VisitorId, VisitorKey};
 pub use projection::{LinkState, ProfileState, Stamp, Stamped};
 pub use rejection::Rejection;
 pub use report::{
-    Analytics, Audience, AudienceCount, Devices, Granularity, HourCount, LinkReport, LinkSort,
-    LinkTotal, Location, MilestoneRow, Period, PeriodError, Point, ProfileSummary, Referrer,
-    analytics, audience, links,
+    Analytics, AudienceCount, Granularity, HourCount, LinkReport, LinkSort, LinkTotal,
+    MilestoneRow, Period, PeriodError, Point, ProfileSummary, analytics, links,
 };
 pub use rollup::{Counts, Dimension, LIVE_MINUTES, MinuteCount, Rollup, fold};
 pub use scheme::{Encoding, KeyEncoding, Part, Scheme, SchemeError, TimestampPlace};

@@ -5,22 +5,21 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
-use metrics::counter;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::ExposeSecret as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use treehook_event::{Cause, Context, Failure, Publisher};
-use treehook_pipeline::{
-    Announce, Backoff, Bury, Forward, Gather, GatherLimits, Ledger, Limits, Record, Spool, drain,
-};
-use treehook_rabbitmq::{Broker, BrokerConfig, BrokerState, Timeouts, Topology, Which};
+use treehook_pipeline::{Gather, GatherLimits, Ledger, Spool};
+use treehook_rabbitmq::{Broker, BrokerConfig, BrokerState, Timeouts, Topology};
 use treehook_receiver::{Door, DoorLimits, ServeLimits};
 use treehook_sqlite::{Queue, QueueLimits};
+
+mod drains;
 
 use crate::admin::{self, AdminParts};
 use crate::books;
@@ -30,7 +29,6 @@ use crate::datadir;
 use crate::journal::{self, JournalFile, Kept};
 use crate::process::{INTAKE_GRACE, Process, connections_max};
 use crate::store::Store;
-use crate::upkeep::{Resilience, keep_up, prepared};
 use crate::vitals::{Counted, Outbox, Vitals, Watched};
 
 /// How long answered requests of the admin listener may take to finish.
@@ -274,114 +272,6 @@ impl Roles {
                 info!("what was promised last is stated at the next start");
             }
             Ok(())
-        });
-    }
-
-    fn start_relay(&mut self, queue: &Queue, broker: &Broker) {
-        let handler = Forward::new(broker.publisher(), counter!("treehook_outbox_replayed_total"));
-        let stop = self.process.stop.clone();
-        let mut consumer = queue.consumer();
-        let resilience = self.resilience();
-        self.process.spawn(async move {
-            let mut backoff = Backoff::default();
-            loop {
-                let outcome = drain(&mut consumer, &handler, &Limits::default(), &stop).await;
-                if let Some(end) = resilience.judge(outcome, &mut backoff, &stop).await {
-                    return end;
-                }
-            }
-        });
-    }
-
-    /// With a front door in this process nothing that fails later may close it: what it accepts is
-    /// safe in the queue or the outbox, and gone with the sender's last retry if it is closed.
-    fn resilience(&self) -> Resilience {
-        Resilience { has_front: self.vitals.queue.is_some() }
-    }
-
-    /// The schema is still to be looked at, by whoever gets the flag.
-    fn expect_schema(&mut self) -> Arc<AtomicBool> {
-        self.vitals.prepared = Arc::new(AtomicBool::new(false));
-        Arc::clone(&self.vitals.prepared)
-    }
-
-    fn limits(&self) -> Limits {
-        Limits { batch: self.config.batch_max, hold: self.config.hold, ..Limits::default() }
-    }
-
-    fn start_embedded_worker(&mut self, queue: Queue, store: Store, migrate: bool) {
-        let limits = self.limits();
-        let stop = self.process.stop.clone();
-        let record = Record::new(store.clone(), clock::now, self.config.retention_ms());
-        #[cfg(feature = "test-hooks")]
-        let record = crate::test_hooks::Deadly::around(record);
-        let (retention_days, resilience) = (self.config.retention_days(), self.resilience());
-        let is_prepared = self.expect_schema();
-        self.process.spawn(async move {
-            if !prepared(&store, migrate, &stop).await? {
-                return Ok(());
-            }
-            is_prepared.store(true, Ordering::Relaxed);
-            let mut consumer = queue.wary_consumer();
-            let mut backoff = Backoff::default();
-            let end = loop {
-                let keep = keep_up(&store, retention_days, &stop);
-                let work = drain(&mut consumer, &record, &limits, &stop);
-                let count = books::keep_counting(&store, &stop);
-                let outcome = tokio::try_join!(work, keep, count).map(|_| ());
-                if let Some(end) = resilience.judge(outcome, &mut backoff, &stop).await {
-                    break end;
-                }
-            };
-            if let Err(failure) = queue.end_well().await {
-                let cause = failure.cause();
-                warn!(reason = cause.reason, "this end counts as a death: {}", cause.detail);
-            }
-            end
-        });
-    }
-
-    fn start_worker(&mut self, broker: &Broker, server: &treehook_postgres::Store, migrate: bool) {
-        let store = Store::Postgres(server.clone());
-        let limits = self.limits();
-        let stop = self.process.stop.clone();
-        let retention_ms = self.config.retention_ms();
-        let backlog = server.backlog();
-        let record = Record::new(store.clone(), clock::now, retention_ms);
-        #[cfg(feature = "test-hooks")]
-        let record = crate::test_hooks::Deadly::around(record);
-        let handler = Announce {
-            inner: record,
-            // An alarm of the broker stops what we publish, and must not stop what empties it.
-            publisher: Spool::new(broker.announcer(), backlog.clone()),
-            clock: clock::now,
-            retention_ms,
-        };
-        let undertaker = Bury::new(store.clone(), clock::now);
-        let (retention_days, resilience) = (self.config.retention_days(), self.resilience());
-        let mut events = broker.consumer(Which::Aggregate, self.config.prefetch);
-        let mut dead = broker.consumer(Which::Dead, self.config.prefetch);
-        let mut unannounced = backlog.consumer();
-        let announcements = counter!("treehook_announcements_replayed_total");
-        let announce_late = Forward::new(broker.announcer(), announcements);
-        let is_prepared = self.expect_schema();
-        self.process.spawn(async move {
-            if !prepared(&store, migrate, &stop).await? {
-                return Ok(());
-            }
-            is_prepared.store(true, Ordering::Relaxed);
-            let mut backoff = Backoff::default();
-            loop {
-                let keep = keep_up(&store, retention_days, &stop);
-                let work = drain(&mut events, &handler, &limits, &stop);
-                let bury = drain(&mut dead, &undertaker, &limits, &stop);
-                let late = drain(&mut unannounced, &announce_late, &limits, &stop);
-                let count = books::keep_counting(&store, &stop);
-                let outcome = tokio::try_join!(work, bury, late, keep, count).map(|_| ());
-                if let Some(end) = resilience.judge(outcome, &mut backoff, &stop).await {
-                    return end;
-                }
-            }
         });
     }
 
