@@ -33,6 +33,10 @@ impl BadSketch {
     pub(crate) fn of(error: &datasketches::error::Error) -> Self {
         Self(error.to_string())
     }
+
+    pub(crate) fn of_size(lg_k: u8, wanted: u8) -> Self {
+        Self(format!("2^{lg_k} registers where there are 2^{wanted}"))
+    }
 }
 
 pub(crate) const LINK_LG_K: u8 = 12;

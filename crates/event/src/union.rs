@@ -65,6 +65,9 @@ impl Union {
             (Some(Image::Coupons(_)) | None, _) => {
                 let sketch =
                     HllSketch::deserialize(stored).map_err(|error| BadSketch::of(&error))?;
+                if sketch.lg_config_k() != self.lg_k {
+                    return Err(BadSketch::of_size(sketch.lg_config_k(), self.lg_k));
+                }
                 self.few.update(&sketch);
                 if self.many.is_none() && self.few.estimate() > FEW_MAX {
                     self.many = self.registers_of_few();
@@ -205,9 +208,20 @@ mod tests {
                 *place = byte;
             }
             let (union, sketch) = (Union::of_link().add(&bytes), Sketch::from_bytes(&bytes));
-            // More is believed of registers and coupons that are read by themselves; never less.
-            prop_assert!(union.is_ok() || sketch.is_err());
+            // More is believed of registers and coupons that are read by themselves; less of another size.
+            let is_of_size = bytes.get(3) == Some(&LINK_LG_K);
+            prop_assert!(union.is_ok() || sketch.is_err() || !is_of_size);
         }
+    }
+
+    #[test]
+    fn sketches_of_another_size_are_refused_and_harm_nothing() {
+        let (mut union, whole) = (Union::of_profile(), filled(Sketch::for_profile(), 0, 5000));
+        union.add(&whole.to_bytes()).unwrap();
+        for count in [5, 100, 5000] {
+            assert!(union.add(&filled(Sketch::for_link(), 0, count).to_bytes()).is_err());
+        }
+        assert_eq!(union.finish().count(), whole.count());
     }
 
     #[test]
