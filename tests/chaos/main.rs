@@ -5,7 +5,8 @@
 //! fixes the schedule and the traffic; how they meet is up to the machine. The environment may ask for
 //! other weather: `TREEHOOK_CHAOS_BATCH` events in a delivery, `_OUTBOX_MIB` for each receiver, `_HASTE` per
 //! cent of the usual faults in the same time, `_PATIENCE` per cent of the senders' usual patience, for
-//! machines on which servers take long to start.
+//! machines on which servers take long to start, `_AGAIN` times that somebody delivers again by hand what
+//! its sender gave up, for more faults than any sender would outlast.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by ending")]
 #![expect(clippy::print_stdout, reason = "whoever watches a storm wants to see it")]
@@ -158,6 +159,11 @@ async fn send(to: std::net::SocketAddr, plan: TrafficPlan) -> traffic::Run {
     #[expect(clippy::cast_precision_loss, reason = "some hundreds")]
     let patience = number("TREEHOOK_CHAOS_PATIENCE").unwrap_or(100) as f64 / 100.0;
     load.retries = RetryPolicy::platform(RETRIES_FASTER * patience).unwrap();
+    let by_hand = number("TREEHOOK_CHAOS_AGAIN").unwrap_or(0);
+    if let RetryPolicy::Platform { delays } = &mut load.retries {
+        let pause = *delays.last().expect("a platform retries");
+        delays.extend((0..by_hand).map(|_| pause));
+    }
     let (progress, _watched) = watch::channel(Progress::default());
     let never = CancellationToken::new();
     let report = load.run(&mut deliveries, &harness::now, &never, &progress).await.unwrap();
