@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Room for an outbox that runs full by its own limit first, with its write-ahead log.
-const SIZE: &str = "size=16m,mode=0700";
+/// Room for an outbox that runs full by its own limit first, with its write-ahead log and what it leaves free.
+const SIZE: &str = "size=64m,mode=0700";
 
 /// Mounted until it is dropped.
 pub(crate) struct Disk {

@@ -41,6 +41,14 @@ pub(crate) struct Shape {
     pub(crate) reader_cache_kib: u32,
 }
 
+/// Bytes of a disk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Disk {
+    pub(crate) size: u64,
+    /// Left for this process.
+    pub(crate) free: u64,
+}
+
 /// A database file that is open.
 #[derive(Debug, Clone)]
 pub(crate) struct Database {
@@ -120,6 +128,13 @@ impl Database {
     /// For single statements that read.
     pub(crate) fn readers(&self) -> &SqlitePool {
         &self.readers
+    }
+
+    /// The disk that holds the file; nothing where nobody can tell.
+    pub(crate) fn disk(&self) -> Option<Disk> {
+        let disk = rustix::fs::statvfs(&self.path).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        Some(Disk { size: bytes(disk.f_blocks), free: bytes(disk.f_bavail) })
     }
 
     /// Rewrites the file and empties the log, so that nothing that was deleted is left in either.

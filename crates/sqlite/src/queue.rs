@@ -11,7 +11,7 @@ use treehook_event::{Accepted, Event, Failure, Publisher, Timestamp, encode_batc
 
 use crate::classify::failure;
 use crate::consumer::QueueConsumer;
-use crate::database::{Database, Shape};
+use crate::database::{Database, Disk, Shape};
 use crate::suspicion::{self, Suspicion};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite/queue");
@@ -33,6 +33,13 @@ const SHAPE: Shape = Shape {
 const FREE_PAGES_MAX: i64 = 4096;
 /// Live bytes up to which it is cheap: shrinking copies what is live.
 const SHRINK_BYTES_MAX: u64 = 1 << 20;
+
+/// Bytes left on the disk below which the file does not grow any more. On a disk that is full to the last
+/// byte nothing can be taken out either: deleting writes to the log, and the log (8 MiB of pages) is moved into
+/// a file that may have to grow for it. With this much there is room for both, twice; of a small disk it is half.
+const ROOM_MIN: u64 = 24 << 20;
+/// What a publish may need beside its bytes, in unused pages of the file: splits of its tree.
+const SPLITS_MAX: i64 = 64 << 10;
 
 /// What bounds a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,23 +154,35 @@ impl Publisher for Queue {
         }
         let payload = encode_batch(events);
         let bytes = size(payload.len());
+        let disk = self.database.disk();
+        let may_grow = disk.is_none_or(|disk| {
+            let room = ROOM_MIN.min(disk.size / 2);
+            disk.free >= room.saturating_add(payload.len() as u64)
+        });
         // One statement is one transaction, and it is on disk when it returns.
         let inserted = query(
             "insert into batches (events, bytes, payload) \
-             select ?1, ?2, ?3 where (select bytes from totals) + ?2 <= ?4",
+             select ?1, ?2, ?3 where (select bytes from totals) + ?2 <= ?4 and (?5 or ?2 + ?6 <= \
+             (select freelist_count * page_size from pragma_freelist_count, pragma_page_size))",
         )
         .bind(size(events.len()))
         .bind(bytes)
         .bind(payload)
         .bind(self.max_bytes)
+        .bind(may_grow)
+        .bind(SPLITS_MAX)
         .execute(self.database.writer())
         .await
         .map_err(failure)?;
         if inserted.rows_affected() == 0 {
-            return Err(Failure::transient(
-                "outbox_full",
-                format!("{bytes} more bytes would pass the limit of {}", self.max_bytes),
-            ));
+            let full = format!("{bytes} more bytes would pass the limit of {}", self.max_bytes);
+            let (reason, detail) = match disk {
+                Some(Disk { free, .. }) if !may_grow => {
+                    ("disk_full", format!("{free} bytes are left on its disk, or {full}"))
+                }
+                Some(_) | None => ("outbox_full", full),
+            };
+            return Err(Failure::transient(reason, detail));
         }
         self.published.send_replace(());
         Ok(Accepted::Queued)

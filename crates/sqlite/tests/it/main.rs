@@ -6,6 +6,7 @@
 )]
 
 mod deadly;
+mod disk;
 mod erase;
 mod forgotten;
 mod history;
