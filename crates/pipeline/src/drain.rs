@@ -1,14 +1,20 @@
-//! The one loop of worker, relay and undertaker: receive, handle, settle, in that order.
+//! The one loop of worker, relay and undertaker: receive, handle, settle, in that order for each batch.
 
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use treehook_event::{Consumer, Event, Failure, Handler};
+use treehook_event::{Consumer, Delivery, Event, Failure, Handler};
 
 use crate::backoff::{Backoff, Chance, chance};
 use crate::bury::GIVEN_UP;
+
+/// Batches in hand at once, at most: while one is being handled another is received, decoded and begun.
+const IN_HAND_MAX: usize = 2;
 
 /// What bounds a turn.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +36,7 @@ impl Default for Limits {
     }
 }
 
-/// Takes turns until told to stop. Returns early only when this process cannot go on.
+/// Drains until told to stop. Returns early only when this process cannot go on.
 pub async fn drain<C: Consumer, H: Handler>(
     consumer: &mut C,
     handler: &H,
@@ -39,8 +45,8 @@ pub async fn drain<C: Consumer, H: Handler>(
 ) -> Result<(), Failure> {
     let mut backoff = Backoff::new(limits.chance);
     while !stop.is_cancelled() {
-        match turn(consumer, handler, limits, stop).await {
-            Ok(()) => backoff.reset(),
+        match stretch(consumer, handler, limits, stop, &mut backoff).await {
+            Ok(()) => (),
             Err(Failure::Fatal(cause)) => return Err(Failure::Fatal(cause)),
             Err(Failure::Transient(cause) | Failure::Poison(cause)) => {
                 // What was not settled comes again, and counts once all the same.
@@ -53,12 +59,15 @@ pub async fn drain<C: Consumer, H: Handler>(
     Ok(())
 }
 
-/// One turn: receive, handle, settle.
-async fn turn<C: Consumer, H: Handler>(
+/// Receives, handles and settles, batch after batch, until the queue has no more to give for now, an
+/// outage outlasts the patience of a batch, or something fails. While one batch is handled, the next
+/// is received and handled too, up to [`IN_HAND_MAX`]: the destination does not wait for the queue.
+async fn stretch<C: Consumer, H: Handler>(
     consumer: &mut C,
     handler: &H,
     limits: &Limits,
     stop: &CancellationToken,
+    backoff: &mut Backoff,
 ) -> Result<(), Failure> {
     let deliveries = tokio::select! {
         biased;
@@ -66,6 +75,79 @@ async fn turn<C: Consumer, H: Handler>(
         () = stop.cancelled() => return Ok(()),
         received = consumer.receive(limits.batch, limits.wait) => received?,
     };
+    let handled = |deliveries| async {
+        let (hand, receipts) = taken_up(deliveries);
+        handle_patiently(handler, &hand, limits, stop).await.map(|patience| (patience, receipts))
+    };
+    let mut is_more_likely = is_full(&deliveries, limits);
+    let mut in_hand = FuturesUnordered::new();
+    in_hand.push(handled(deliveries));
+    let mut done = Vec::new();
+    let mut trouble = None;
+    while !in_hand.is_empty() {
+        if is_more_likely && in_hand.len() < IN_HAND_MAX && !stop.is_cancelled() {
+            // Only what is there already, so that it ends soon: a `receive` that is dropped may take
+            // events with it, and what is handled meanwhile has to wait for it to be settled.
+            let receive = pin!(consumer.receive(limits.batch, Duration::ZERO));
+            match beside(receive, &mut in_hand, &mut done).await {
+                Ok(deliveries) => {
+                    is_more_likely = is_full(&deliveries, limits);
+                    if !deliveries.is_empty() {
+                        in_hand.push(handled(deliveries));
+                    }
+                }
+                // What is in hand already is none the worse for it.
+                Err(failure) => (trouble, is_more_likely) = (Some(failure), false),
+            }
+        }
+        if done.is_empty() {
+            done.extend(in_hand.next().await);
+        }
+        for outcome in done.drain(..) {
+            let (patience, receipts) = outcome?;
+            match patience {
+                Patience::Handled => consumer.settle(receipts).await?,
+                Patience::Stopped => (),
+                Patience::Exhausted => {
+                    drop((receipts, in_hand));
+                    consumer.release().await;
+                    return await_ready(handler, limits, stop).await;
+                }
+            }
+            backoff.reset();
+        }
+    }
+    trouble.map_or(Ok(()), Err)
+}
+
+/// Awaits `first` and lets the others go on meanwhile; those that end do so in `done`.
+async fn beside<F, O>(
+    mut first: Pin<&mut F>,
+    others: &mut FuturesUnordered<O>,
+    done: &mut Vec<O::Output>,
+) -> F::Output
+where
+    F: Future,
+    O: Future,
+{
+    loop {
+        tokio::select! {
+            biased;
+            output = first.as_mut() => return output,
+            Some(ended) = others.next() => done.push(ended),
+        }
+    }
+}
+
+/// Whether a batch is so large that more is likely to wait. A single event never is, since a queue may
+/// have its reasons to hand it out alone.
+fn is_full<R>(deliveries: &[Delivery<R>], limits: &Limits) -> bool {
+    let events: usize = deliveries.iter().map(|delivery| delivery.events.len()).sum();
+    events > 1 && events.saturating_mul(2) >= limits.batch
+}
+
+/// What was received, and what settles it.
+fn taken_up<R>(deliveries: Vec<Delivery<R>>) -> (Hand, Vec<R>) {
     let mut hand = Hand::default();
     let mut receipts = Vec::with_capacity(deliveries.len());
     for delivery in deliveries {
@@ -73,15 +155,7 @@ async fn turn<C: Consumer, H: Handler>(
         place.extend(delivery.events);
         receipts.push(delivery.receipt);
     }
-    match handle_patiently(handler, &hand, limits, stop).await? {
-        Patience::Handled => consumer.settle(receipts).await,
-        Patience::Stopped => Ok(()),
-        Patience::Exhausted => {
-            drop(receipts);
-            consumer.release().await;
-            await_ready(handler, limits, stop).await
-        }
-    }
+    (hand, receipts)
 }
 
 /// What is in hand.

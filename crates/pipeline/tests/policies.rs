@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by ending")]
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -301,4 +302,81 @@ async fn told_to_stop_in_an_outage_it_settles_nothing() {
     let (drained, ()) = tokio::join!(drain(&mut script, &hand, &limits, &stop), stopping);
     drained.unwrap();
     assert!(script.settled.is_empty());
+}
+
+/// Hands out one delivery at a time, as long as there are any.
+struct OneByOne(Script);
+
+impl Consumer for OneByOne {
+    type Receipt = u32;
+
+    async fn receive(
+        &mut self,
+        _limit: usize,
+        wait: Duration,
+    ) -> Result<Vec<Delivery<u32>>, Failure> {
+        let Some((receipt, events)) = self.0.waiting.pop_front() else {
+            // Nothing there is an answer to whoever only looks, and the end for whoever waits.
+            if !wait.is_zero() {
+                self.0.stop.cancel();
+            }
+            return Ok(Vec::new());
+        };
+        Ok(vec![Delivery { receipt, events, is_given_up: false }])
+    }
+
+    async fn settle(&mut self, receipts: Vec<u32>) -> Result<(), Failure> {
+        self.0.settle(receipts).await
+    }
+
+    async fn release(&mut self) {
+        self.0.release().await;
+    }
+}
+
+/// Counts the batches that are handled at the same time, each for a second.
+#[derive(Default)]
+struct Side {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Handler for Side {
+    async fn handle(&self, _events: &[Event]) -> Result<(), Failure> {
+        let now = self.now.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most.fetch_max(now, Ordering::Relaxed);
+        tokio::time::timeout(Duration::from_secs(1), std::future::pending::<()>())
+            .await
+            .unwrap_err();
+        self.now.fetch_sub(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn bury(&self, _event: &Event, _reason: &str) -> Result<(), Failure> {
+        unreachable!("nothing is at fault")
+    }
+
+    async fn ready(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_full_batch_is_begun_beside_the_first_and_a_lone_event_has_nothing_beside_it() {
+    let full = || vec![event("a"), event("b")];
+    let lone = || vec![event("a")];
+    for (deliveries, limit, most) in [
+        (vec![full(), full(), full(), full()], 2, 2),
+        (vec![full(), full()], 5, 1),
+        (vec![lone(), lone(), lone()], 1, 1),
+    ] {
+        let count = u32::try_from(deliveries.len()).unwrap();
+        let stop = CancellationToken::new();
+        let mut script = OneByOne(Script::of(deliveries, &stop));
+        let (side, limits) = (Side::default(), Limits { batch: limit, ..Limits::default() });
+        drain(&mut script, &side, &limits, &stop).await.unwrap();
+        assert_eq!(side.most.into_inner(), most);
+        script.0.settled.sort_unstable();
+        assert!(script.0.settled.into_iter().eq(0..count));
+    }
 }
