@@ -13,6 +13,7 @@ async fn sqlite_queue_keeps_the_queue_contract() {
     let queue = treehook_sqlite::Queue::open(dir.path(), limits).await.unwrap();
     queue::queue_contract(&queue, || queue.consumer()).await;
     queue::queue_contract(&queue, || queue.wary_consumer()).await;
+    queue::queue_contract(&queue, || queue::Opened(queue.relay())).await;
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ pub fn encode_batch(events: &[Event]) -> Vec<u8> {
         if position > 0 {
             bytes.push(b',');
         }
-        write(&mut bytes, event);
+        encode_into(&mut bytes, event);
     }
     bytes.push(b']');
     bytes
@@ -62,11 +62,12 @@ pub fn encode_batch(events: &[Event]) -> Vec<u8> {
 /// One event, as `application/cloudevents+json`.
 pub fn encode_event(event: &Event) -> String {
     let mut bytes = Vec::with_capacity(700);
-    write(&mut bytes, event);
+    encode_into(&mut bytes, event);
     String::from_utf8(bytes).expect("serde_json writes UTF-8")
 }
 
-fn write(bytes: &mut Vec<u8>, event: &Event) {
+/// Appends one event, as `application/cloudevents+json`.
+pub(crate) fn encode_into(bytes: &mut Vec<u8>, event: &Event) {
     // A payload that is not JSON cannot be embedded; `parse` and `decode_batch` only make JSON.
     let payload: &RawValue =
         serde_json::from_str(&event.payload).expect("an event's payload is JSON");

@@ -25,15 +25,15 @@ pub enum Accepted {
     Spooled,
 }
 
-/// Where events go.
-pub trait Publisher: Send + Sync {
+/// Where events go: each by itself, or in [`Packet`](crate::Packet)s that nobody opens on the way.
+pub trait Publisher<T = Event>: Send + Sync {
     /// `Ok` is a promise: every event is durable on the other side. On `Err` some may be; publishing
     /// again is safe, since events are deduplicated where they are counted.
-    fn publish(&self, events: &[Event]) -> impl Future<Output = Result<Accepted, Failure>> + Send;
+    fn publish(&self, events: &[T]) -> impl Future<Output = Result<Accepted, Failure>> + Send;
 }
 
 /// Where events come from, at least once.
-pub trait Consumer: Send {
+pub trait Consumer<T = Event>: Send {
     /// What settles a delivery. Taken by value: nothing is settled twice.
     type Receipt: Send;
 
@@ -43,7 +43,7 @@ pub trait Consumer: Send {
         &mut self,
         limit: usize,
         wait: Duration,
-    ) -> impl Future<Output = Result<Vec<Delivery<Self::Receipt>>, Failure>> + Send;
+    ) -> impl Future<Output = Result<Vec<Delivery<Self::Receipt, T>>, Failure>> + Send;
 
     /// The deliveries are dealt with, and will not come again.
     fn settle(
@@ -58,24 +58,23 @@ pub trait Consumer: Send {
 
 /// One handing-over by a queue: 1 to n events that are settled together.
 #[derive(Debug)]
-pub struct Delivery<R> {
+pub struct Delivery<R, T = Event> {
     /// What settles it.
     pub receipt: R,
     /// The events, in the order in which they were published.
-    pub events: Vec<Event>,
+    pub events: Vec<T>,
     /// Whether too many have died of it for the queue to believe in another try: it is to be set aside,
     /// unopened. Of queues that do not bury such deliveries themselves.
     pub is_given_up: bool,
 }
 
 /// What is done with events that were received. Safe to repeat.
-pub trait Handler: Send + Sync {
+pub trait Handler<T = Event>: Send + Sync {
     /// Deals with all of them, or fails: `Poison` when it is the fault of at least one of them.
-    fn handle(&self, events: &[Event]) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn handle(&self, events: &[T]) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Sets one event aside, durably, for the reason that `handle` gave.
-    fn bury(&self, event: &Event, reason: &str)
-    -> impl Future<Output = Result<(), Failure>> + Send;
+    fn bury(&self, event: &T, reason: &str) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Whether `handle` could work now; asked while nothing is in hand.
     fn ready(&self) -> impl Future<Output = Result<(), Failure>> + Send;

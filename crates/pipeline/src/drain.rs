@@ -8,7 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use treehook_event::{Consumer, Delivery, Event, Failure, Handler};
+use treehook_event::{Consumer, Delivery, Failure, Handler};
 
 use crate::backoff::{Backoff, Chance, chance};
 use crate::bury::GIVEN_UP;
@@ -37,7 +37,7 @@ impl Default for Limits {
 }
 
 /// Drains until told to stop. Returns early only when this process cannot go on.
-pub async fn drain<C: Consumer, H: Handler>(
+pub async fn drain<T, C: Consumer<T>, H: Handler<T>>(
     consumer: &mut C,
     handler: &H,
     limits: &Limits,
@@ -62,7 +62,7 @@ pub async fn drain<C: Consumer, H: Handler>(
 /// Receives, handles and settles, batch after batch, until the queue has no more to give for now, an
 /// outage outlasts the patience of a batch, or something fails. While one batch is handled, the next
 /// is received and handled too, up to [`IN_HAND_MAX`]: the destination does not wait for the queue.
-async fn stretch<C: Consumer, H: Handler>(
+async fn stretch<T, C: Consumer<T>, H: Handler<T>>(
     consumer: &mut C,
     handler: &H,
     limits: &Limits,
@@ -75,13 +75,13 @@ async fn stretch<C: Consumer, H: Handler>(
         () = stop.cancelled() => return Ok(()),
         received = consumer.receive(limits.batch, limits.wait) => received?,
     };
-    let handled = |deliveries| async {
+    let take_on = |deliveries| async {
         let (hand, receipts) = taken_up(deliveries);
         handle_patiently(handler, &hand, limits, stop).await.map(|patience| (patience, receipts))
     };
     let mut is_more_likely = is_full(&deliveries, limits);
     let mut in_hand = FuturesUnordered::new();
-    in_hand.push(handled(deliveries));
+    in_hand.push(take_on(deliveries));
     let mut done = Vec::new();
     let mut trouble = None;
     while !in_hand.is_empty() {
@@ -93,7 +93,7 @@ async fn stretch<C: Consumer, H: Handler>(
                 Ok(deliveries) => {
                     is_more_likely = is_full(&deliveries, limits);
                     if !deliveries.is_empty() {
-                        in_hand.push(handled(deliveries));
+                        in_hand.push(take_on(deliveries));
                     }
                 }
                 // What is in hand already is none the worse for it.
@@ -141,14 +141,14 @@ where
 
 /// Whether a batch is so large that more is likely to wait. A single event never is, since a queue may
 /// have its reasons to hand it out alone.
-fn is_full<R>(deliveries: &[Delivery<R>], limits: &Limits) -> bool {
+fn is_full<R, T>(deliveries: &[Delivery<R, T>], limits: &Limits) -> bool {
     let events: usize = deliveries.iter().map(|delivery| delivery.events.len()).sum();
     events > 1 && events.saturating_mul(2) >= limits.batch
 }
 
 /// What was received, and what settles it.
-fn taken_up<R>(deliveries: Vec<Delivery<R>>) -> (Hand, Vec<R>) {
-    let mut hand = Hand::default();
+fn taken_up<R, T>(deliveries: Vec<Delivery<R, T>>) -> (Hand<T>, Vec<R>) {
+    let mut hand = Hand { events: Vec::new(), given_up: Vec::new() };
     let mut receipts = Vec::with_capacity(deliveries.len());
     for delivery in deliveries {
         let place = if delivery.is_given_up { &mut hand.given_up } else { &mut hand.events };
@@ -159,12 +159,11 @@ fn taken_up<R>(deliveries: Vec<Delivery<R>>) -> (Hand, Vec<R>) {
 }
 
 /// What is in hand.
-#[derive(Default)]
-struct Hand {
+struct Hand<T> {
     /// To be handled.
-    events: Vec<Event>,
+    events: Vec<T>,
     /// To be set aside unopened.
-    given_up: Vec<Event>,
+    given_up: Vec<T>,
 }
 
 /// How it ended with a batch in hand.
@@ -177,9 +176,9 @@ enum Patience {
 }
 
 /// Tries until it works: in an outage the batch stays in hand, and the prefetch stops the inflow.
-async fn handle_patiently<H: Handler>(
+async fn handle_patiently<T, H: Handler<T>>(
     handler: &H,
-    hand: &Hand,
+    hand: &Hand<T>,
     limits: &Limits,
     stop: &CancellationToken,
 ) -> Result<Patience, Failure> {
@@ -211,7 +210,7 @@ async fn handle_patiently<H: Handler>(
     }
 }
 
-async fn handle_all<H: Handler>(handler: &H, hand: &Hand) -> Result<(), Failure> {
+async fn handle_all<T, H: Handler<T>>(handler: &H, hand: &Hand<T>) -> Result<(), Failure> {
     for event in &hand.given_up {
         warn!(reason = GIVEN_UP, "setting one event aside: too many workers died of it");
         handler.bury(event, GIVEN_UP).await?;
@@ -221,7 +220,7 @@ async fn handle_all<H: Handler>(handler: &H, hand: &Hand) -> Result<(), Failure>
 
 /// Handles all of them. A batch that is refused is halved until the one at fault stands alone, so
 /// that it never takes its neighbours with it; it is buried before anything is settled.
-async fn handle_each<H: Handler>(handler: &H, events: &[Event]) -> Result<(), Failure> {
+async fn handle_each<T, H: Handler<T>>(handler: &H, events: &[T]) -> Result<(), Failure> {
     let mut parts = vec![events];
     while let Some(part) = parts.pop() {
         if part.is_empty() {
@@ -245,7 +244,7 @@ async fn handle_each<H: Handler>(handler: &H, events: &[Event]) -> Result<(), Fa
 }
 
 /// Waits, with nothing in hand, until the handler could work again.
-async fn await_ready<H: Handler>(
+async fn await_ready<T, H: Handler<T>>(
     handler: &H,
     limits: &Limits,
     stop: &CancellationToken,

@@ -1,7 +1,9 @@
 //! The relay's handler: publishes what an outbox held.
 
 use metrics::Counter;
-use treehook_event::{Body, Event, EventType, Failure, Handler, Publisher};
+use treehook_event::{
+    Body, Event, EventType, Failure, Handler, Packet, Publisher, Timestamp, decode_batch,
+};
 
 /// Publishes every event it is given.
 pub struct Forward<P> {
@@ -9,7 +11,7 @@ pub struct Forward<P> {
     replayed: Counter,
 }
 
-impl<P: Publisher> Forward<P> {
+impl<P> Forward<P> {
     /// Forwards to this publisher, and counts what went out.
     pub fn new(publisher: P, replayed: Counter) -> Self {
         Self { publisher, replayed }
@@ -35,4 +37,36 @@ impl<P: Publisher> Handler for Forward<P> {
         // Publishing nothing asks the publisher whether it could.
         self.publisher.publish(&[]).await.map(|_| ())
     }
+}
+
+/// Passes on what need not be opened.
+impl<P: Publisher + Publisher<Packet>> Handler<Packet> for Forward<P> {
+    async fn handle(&self, packets: &[Packet]) -> Result<(), Failure> {
+        self.publisher.publish(packets).await?;
+        let events: usize = packets.iter().map(|packet| packet.events).sum();
+        self.replayed.increment(events as u64);
+        Ok(())
+    }
+
+    /// Opened after all, so that only what is at fault does not fit.
+    async fn bury(&self, packet: &Packet, reason: &str) -> Result<(), Failure> {
+        for event in &opened(packet) {
+            let event = std::slice::from_ref(event);
+            match self.handle(event).await {
+                Err(Failure::Poison(_)) => Handler::<Event>::bury(self, &event[0], reason).await?,
+                outcome => outcome?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn ready(&self) -> Result<(), Failure> {
+        Handler::<Event>::ready(self).await
+    }
+}
+
+/// A packet's events; one that cannot be read is an event that says so.
+fn opened(packet: &Packet) -> Vec<Event> {
+    decode_batch(&packet.body)
+        .unwrap_or_else(|why| vec![Event::unreadable(&packet.body, &why.0, Timestamp::default())])
 }

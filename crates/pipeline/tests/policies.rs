@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use treehook_event::{
-    Accepted, Body, Consumer, Delivery, Event, EventType, Failure, Handler, Identity, Publisher,
-    ReceiverId, SourceName, Timestamp,
+    Accepted, Body, Consumer, Delivery, Event, EventType, Failure, Handler, Identity, Packet,
+    Publisher, ReceiverId, SourceName, Timestamp, decode_batch,
 };
-use treehook_pipeline::{Gather, GatherLimits, Ledger, Limits, Spool, Unkept, drain};
+use treehook_pipeline::{Forward, Gather, GatherLimits, Ledger, Limits, Spool, Unkept, drain};
 
 fn event(identity: &str) -> Event {
     Event {
@@ -71,8 +71,8 @@ impl Publisher for &'static Shelf {
 }
 
 /// Lives as long as the test process: policies own their publishers.
-fn leaked(shelf: Shelf) -> &'static Shelf {
-    Box::leak(Box::new(shelf))
+fn leaked<T>(publisher: T) -> &'static T {
+    Box::leak(Box::new(publisher))
 }
 
 fn outage() -> Failure {
@@ -379,4 +379,47 @@ async fn a_second_full_batch_is_begun_beside_the_first_and_a_lone_event_has_noth
         script.0.settled.sort_unstable();
         assert!(script.0.settled.into_iter().eq(0..count));
     }
+}
+
+/// Publishes what is not poison, or does not pretend to be anything else.
+#[derive(Default)]
+struct Choosy(Mutex<Vec<(String, &'static str)>>);
+
+impl Publisher for &'static Choosy {
+    async fn publish(&self, events: &[Event]) -> Result<Accepted, Failure> {
+        let is_poison = |event: &Event| {
+            event.identity.as_str().starts_with("poison") && event.type_label() != "unfit"
+        };
+        if events.iter().any(is_poison) {
+            return Err(Failure::poison("invalid_data", "one of them"));
+        }
+        let told = events.iter().map(|event| (event.identity.to_string(), event.type_label()));
+        self.0.lock().unwrap().extend(told);
+        Ok(Accepted::Queued)
+    }
+}
+
+impl Publisher<Packet> for &'static Choosy {
+    async fn publish(&self, packets: &[Packet]) -> Result<Accepted, Failure> {
+        let opened = |packet: &Packet| decode_batch(&packet.body).unwrap();
+        let events: Vec<Event> = packets.iter().flat_map(opened).collect();
+        Publisher::<Event>::publish(self, &events).await
+    }
+}
+
+#[tokio::test]
+async fn of_a_packet_that_is_refused_only_what_is_at_fault_goes_on_as_unfit() {
+    let names = |names: &[&str]| -> Vec<Event> { names.iter().map(|name| event(name)).collect() };
+    let packets =
+        [names(&["a", "b"]), names(&["c", "poison", "d"])].map(|events| Packet::pack(&events));
+    let choosy = leaked(Choosy::default());
+    let forward = Forward::new(choosy, metrics::Counter::noop());
+    let packets = packets.concat();
+    assert!(matches!(forward.handle(&packets).await, Err(Failure::Poison(_))));
+    forward.handle(&packets[..1]).await.unwrap();
+    Handler::<Packet>::bury(&forward, &packets[1], "invalid_data").await.unwrap();
+    let published = choosy.0.lock().unwrap().clone();
+    let told: Vec<(&str, &str)> = published.iter().map(|(name, label)| (&**name, *label)).collect();
+    let plain = "unknown";
+    assert_eq!(told, [("a", plain), ("b", plain), ("c", plain), ("poison", "unfit"), ("d", plain)]);
 }

@@ -7,12 +7,12 @@ use lapin::Confirmation;
 use lapin::options::BasicPublishOptions;
 use metrics::histogram;
 use tokio::time::{Instant, timeout_at};
-use treehook_event::{Accepted, Event, Failure, Publisher};
+use treehook_event::{Accepted, Event, Failure, Packet, Publisher};
 
 use crate::broker::Core;
 use crate::classify::classify;
 use crate::link::{Lease, Link, late};
-use crate::message::{Message, pack, traceparent};
+use crate::message::{properties, routing_key, traceparent};
 
 /// Publishes events to the workers. Fails at once while there is no broker, so that the caller can
 /// put them elsewhere.
@@ -39,13 +39,20 @@ impl Announcer {
 
 impl Publisher for EventPublisher {
     async fn publish(&self, events: &[Event]) -> Result<Accepted, Failure> {
-        self.0.publish(events).await
+        self.0.publish(|| Packet::pack(events)).await
+    }
+}
+
+/// What an outbox held goes on unopened, the small together.
+impl Publisher<Packet> for EventPublisher {
+    async fn publish(&self, packets: &[Packet]) -> Result<Accepted, Failure> {
+        self.0.publish(|| Packet::join(packets)).await
     }
 }
 
 impl Publisher for Announcer {
     async fn publish(&self, events: &[Event]) -> Result<Accepted, Failure> {
-        self.0.publish(events).await
+        self.0.publish(|| Packet::pack(events)).await
     }
 }
 
@@ -58,12 +65,13 @@ struct Outlet {
 }
 
 impl Outlet {
-    async fn publish(&self, events: &[Event]) -> Result<Accepted, Failure> {
+    /// Packs nothing while there is no broker to publish to.
+    async fn publish(&self, packed: impl FnOnce() -> Vec<Packet>) -> Result<Accepted, Failure> {
         let link = self.core.board.link()?;
-        if events.is_empty() {
+        let messages = packed();
+        if messages.is_empty() {
             return Ok(Accepted::Queued);
         }
-        let messages = pack(events);
         let started = Instant::now();
         let deadline = started + self.patience(&messages);
         tokio::select! {
@@ -79,7 +87,7 @@ impl Outlet {
     }
 
     /// How long this publish may take: a large one has to go over a slow link first.
-    fn patience(&self, messages: &[Message]) -> Duration {
+    fn patience(&self, messages: &[Packet]) -> Duration {
         const BYTES_PER_SECOND: usize = 512 << 10;
         let bytes: usize = messages.iter().map(|message| message.body.len()).sum();
         let millis = bytes.saturating_mul(1000) / BYTES_PER_SECOND;
@@ -91,7 +99,7 @@ impl Outlet {
     async fn deliver(
         &self,
         link: &Link,
-        messages: &[Message],
+        messages: &[Packet],
         deadline: Instant,
     ) -> Result<(), Failure> {
         let lease = link.lease(deadline).await?;
@@ -117,7 +125,7 @@ impl Outlet {
     async fn exchange(
         &self,
         lease: &Lease<'_>,
-        messages: &[Message],
+        messages: &[Packet],
     ) -> lapin::Result<Vec<Confirmation>> {
         let now = (self.core.settings.now)();
         let trace = traceparent();
@@ -126,10 +134,10 @@ impl Outlet {
         for message in messages {
             let sent = lease.channel().basic_publish(
                 self.exchange.as_str().into(),
-                message.routing_key.clone(),
+                routing_key(message),
                 options,
                 &message.body,
-                message.properties(now, &trace),
+                properties(message, now, &trace),
             );
             confirms.push(sent.await?);
         }

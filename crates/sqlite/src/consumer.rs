@@ -1,6 +1,7 @@
 //! Taking events from the queue: in order, each once until it is settled or handed back.
 
 use std::collections::BTreeSet;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use sqlx::sqlite::SqliteRow;
@@ -8,7 +9,7 @@ use sqlx::{query, query_as};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
-use treehook_event::{Consumer, Delivery, Event, Failure, Timestamp, decode_batch};
+use treehook_event::{Consumer, Delivery, Event, Failure, Packet, Timestamp, decode_batch};
 
 use crate::classify::failure;
 use crate::queue::Queue;
@@ -30,9 +31,9 @@ const SETTLED_MAX: usize = 10_000;
 #[derive(Debug)]
 pub struct Receipt(i64);
 
-/// Takes from one queue.
+/// Takes from one queue: events, or packets of them as they stand.
 #[derive(Debug)]
-pub struct QueueConsumer {
+pub struct QueueConsumer<T = Event> {
     queue: Queue,
     /// The last row that was handed out. What is settled is deleted, so everything up to here is
     /// either gone or in somebody's hand.
@@ -42,19 +43,38 @@ pub struct QueueConsumer {
     published: watch::Receiver<()>,
     shrink_at: Instant,
     suspicion: Suspicion,
+    taken: PhantomData<fn() -> T>,
+}
+
+/// What a row is taken as.
+pub trait Taken: Sized + Send {
+    /// At least one.
+    #[doc(hidden)]
+    fn of(row: &Row<'_>) -> Vec<Self>;
+}
+
+/// A row of the queue.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Row<'r> {
+    created_at: i64,
+    routing_key: Option<&'r str>,
+    events: i64,
+    payload: &'r [u8],
 }
 
 /// Before every row: those of a row that was taken apart come before the first one.
 const START: i64 = i64::MIN;
 
-impl QueueConsumer {
+impl<T: Taken> QueueConsumer<T> {
     pub(crate) fn new(queue: Queue, published: watch::Receiver<()>, suspicion: Suspicion) -> Self {
         let (settled, shrink_at) = (BTreeSet::new(), Instant::now() + SHRINK_EVERY);
-        Self { queue, cursor: START, settled, published, shrink_at, suspicion }
+        let taken = PhantomData;
+        Self { queue, cursor: START, settled, published, shrink_at, suspicion, taken }
     }
 
     /// What is there now.
-    async fn look(&mut self, limit: usize) -> Result<Vec<Delivery<Receipt>>, Failure> {
+    async fn look(&mut self, limit: usize) -> Result<Vec<Delivery<Receipt, T>>, Failure> {
         let readers = self.queue.database.readers();
         // Sizes first, so that no payload is read that would not be taken.
         let settled = self.settled_ids();
@@ -79,7 +99,7 @@ impl QueueConsumer {
             self.suspicion = Suspicion::Trusting;
         }
         let rows = query(
-            "select id, created_at, payload from batches where id > ?1 and id <= ?2 \
+            "select id, created_at, events, payload, routing_key from batches where id > ?1 and id <= ?2 \
              and id not in (select value from json_each(?3)) order by id",
         )
         .bind(self.cursor)
@@ -118,12 +138,13 @@ impl QueueConsumer {
     async fn hand_out_alone(
         &mut self,
         suspect: Suspect,
-    ) -> Result<Vec<Delivery<Receipt>>, Failure> {
-        let row = query("select id, created_at, payload from batches where id = ?1")
-            .bind(suspect.id)
-            .fetch_one(self.queue.database.readers())
-            .await
-            .map_err(failure)?;
+    ) -> Result<Vec<Delivery<Receipt, T>>, Failure> {
+        let row =
+            query("select id, created_at, events, payload, routing_key from batches where id = ?1")
+                .bind(suspect.id)
+                .fetch_one(self.queue.database.readers())
+                .await
+                .map_err(failure)?;
         let delivery = Delivery { is_given_up: suspect.is_given_up, ..delivery(&row)? };
         self.cursor = suspect.id;
         Ok(vec![delivery])
@@ -161,14 +182,14 @@ impl QueueConsumer {
     }
 }
 
-impl Consumer for QueueConsumer {
+impl<T: Taken> Consumer<T> for QueueConsumer<T> {
     type Receipt = Receipt;
 
     async fn receive(
         &mut self,
         limit: usize,
         wait: Duration,
-    ) -> Result<Vec<Delivery<Receipt>>, Failure> {
+    ) -> Result<Vec<Delivery<Receipt, T>>, Failure> {
         let started = Instant::now();
         if let Err(failure) = self.delete_settled().await {
             // The rest of the queue need not wait for that, as long as it is remembered.
@@ -229,18 +250,34 @@ fn last_within(sizes: &[(i64, i64, i64)], limit: usize) -> Option<i64> {
     last
 }
 
-fn delivery(row: &SqliteRow) -> Result<Delivery<Receipt>, Failure> {
-    let payload: &[u8] = read(row, "payload")?;
-    let unreadable = |why: &str| -> Result<Vec<Event>, Failure> {
-        let stored_at = Timestamp::from_millis(read(row, "created_at")?);
-        Ok(vec![Event::unreadable(payload, why, stored_at)])
-    };
-    let events = match decode_batch(payload) {
-        Ok(events) if events.is_empty() => unreadable("it holds no event")?,
-        Ok(events) => events,
-        Err(error) => unreadable(&error.0)?,
-    };
+fn delivery<T: Taken>(row: &SqliteRow) -> Result<Delivery<Receipt, T>, Failure> {
+    let events = T::of(&Row {
+        created_at: read(row, "created_at")?,
+        routing_key: read(row, "routing_key")?,
+        events: read(row, "events")?,
+        payload: read(row, "payload")?,
+    });
     Ok(Delivery { receipt: Receipt(read(row, "id")?), events, is_given_up: false })
+}
+
+impl Taken for Event {
+    fn of(row: &Row<'_>) -> Vec<Self> {
+        let stored_at = Timestamp::from_millis(row.created_at);
+        let unreadable = |why: &str| vec![Self::unreadable(row.payload, why, stored_at)];
+        match decode_batch(row.payload) {
+            Ok(events) if events.is_empty() => unreadable("it holds no event"),
+            Ok(events) => events,
+            Err(error) => unreadable(&error.0),
+        }
+    }
+}
+
+impl Taken for Packet {
+    fn of(row: &Row<'_>) -> Vec<Self> {
+        let Some(routing_key) = row.routing_key else { return Self::pack(&Event::of(row)) };
+        let events = usize::try_from(row.events).unwrap_or_default();
+        vec![Self { routing_key: routing_key.into(), events, body: row.payload.to_vec() }]
+    }
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteAutoVacuum;
-use sqlx::{query, query_as, query_scalar};
+use sqlx::{QueryBuilder, query, query_as, query_scalar};
 use tokio::sync::watch;
-use treehook_event::{Accepted, Event, Failure, Publisher, Timestamp, encode_batch};
+use treehook_event::{Accepted, Event, Failure, Packet, Publisher, Timestamp};
 
 use crate::classify::failure;
 use crate::consumer::QueueConsumer;
@@ -40,6 +40,9 @@ const SHRINK_BYTES_MAX: u64 = 1 << 20;
 const ROOM_MIN: u64 = 24 << 20;
 /// What a publish may need beside its bytes, in unused pages of the file: splits of its tree.
 const SPLITS_MAX: i64 = 64 << 10;
+
+/// Rows in one statement up to which it stays prepared.
+const PERSISTENT_ROWS_MAX: usize = 16;
 
 /// What bounds a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +96,11 @@ impl Queue {
 
     /// A consumer that starts at the oldest event.
     pub fn consumer(&self) -> QueueConsumer {
+        QueueConsumer::new(self.clone(), self.published.subscribe(), Suspicion::None)
+    }
+
+    /// The same for a relay, which passes events on unopened.
+    pub fn relay(&self) -> QueueConsumer<Packet> {
         QueueConsumer::new(self.clone(), self.published.subscribe(), Suspicion::None)
     }
 
@@ -152,28 +160,37 @@ impl Publisher for Queue {
         if events.is_empty() {
             return Ok(Accepted::Queued);
         }
-        let payload = encode_batch(events);
-        let bytes = size(payload.len());
+        let packets = Packet::pack(events);
+        let length: usize = packets.iter().map(|packet| packet.body.len()).sum();
+        let bytes = size(length);
         let disk = self.database.disk();
         let may_grow = disk.is_none_or(|disk| {
             let room = ROOM_MIN.min(disk.size / 2);
-            disk.free >= room.saturating_add(payload.len() as u64)
+            disk.free >= room.saturating_add(length as u64)
         });
         // One statement is one transaction, and it is on disk when it returns.
-        let inserted = query(
-            "insert into batches (events, bytes, payload) \
-             select ?1, ?2, ?3 where (select bytes from totals) + ?2 <= ?4 and (?5 or ?2 + ?6 <= \
-             (select freelist_count * page_size from pragma_freelist_count, pragma_page_size))",
-        )
-        .bind(size(events.len()))
-        .bind(bytes)
-        .bind(payload)
-        .bind(self.max_bytes)
-        .bind(may_grow)
-        .bind(SPLITS_MAX)
-        .execute(self.database.writer())
-        .await
-        .map_err(failure)?;
+        let mut insert = QueryBuilder::new(
+            "insert into batches (events, bytes, routing_key, payload) select * from (",
+        );
+        insert.push_values(&packets, |mut row, packet| {
+            row.push_bind(size(packet.events))
+                .push_bind(size(packet.body.len()))
+                .push_bind(&*packet.routing_key)
+                .push_bind(packet.body.as_slice());
+        });
+        insert.push(") where (select bytes from totals) + ").push_bind(bytes);
+        insert.push(" <= ").push_bind(self.max_bytes);
+        insert.push(" and (").push_bind(may_grow).push(" or ").push_bind(bytes + SPLITS_MAX);
+        insert.push(
+            " <= (select freelist_count * page_size from pragma_freelist_count, pragma_page_size))",
+        );
+        let inserted = insert
+            .build()
+            // As many texts as there are numbers of packets: only the usual ones are worth keeping.
+            .persistent(packets.len() <= PERSISTENT_ROWS_MAX)
+            .execute(self.database.writer())
+            .await
+            .map_err(failure)?;
         if inserted.rows_affected() == 0 {
             let full = format!("{bytes} more bytes would pass the limit of {}", self.max_bytes);
             let (reason, detail) = match disk {

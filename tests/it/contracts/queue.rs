@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use treehook_event::{Accepted, Consumer, Delivery, Event, Publisher};
+use treehook_event::{
+    Accepted, Consumer, Delivery, Event, Failure, Packet, Publisher, decode_batch,
+};
 
 use crate::fixtures::{NOON, change, click, unfit, unknown, view};
 
@@ -23,6 +25,42 @@ pub(super) async fn queue_contract<P: Publisher, C: Consumer>(
     a_limit_bounds_what_is_received_at_once(publisher, &mut consumer()).await;
     a_consumer_that_waits_is_woken(publisher, &mut consumer()).await;
     many_publishers_lose_nothing(publisher, &mut consumer()).await;
+}
+
+/// What hands out packets, keeping the contract of events.
+pub(super) struct Opened<C>(pub(super) C);
+
+impl<C: Consumer<Packet>> Consumer for Opened<C> {
+    type Receipt = C::Receipt;
+
+    async fn receive(
+        &mut self,
+        limit: usize,
+        wait: Duration,
+    ) -> Result<Vec<Delivery<C::Receipt>>, Failure> {
+        let opened = |delivery: Delivery<C::Receipt, Packet>| {
+            let events = |packet: &Packet| {
+                let events = decode_batch(&packet.body).unwrap();
+                assert_eq!(events.len(), packet.events);
+                for event in &events {
+                    let routing_key = format!("{}.{}", event.source, event.event_type());
+                    assert_eq!(*packet.routing_key, routing_key);
+                }
+                events
+            };
+            let events = delivery.events.iter().flat_map(events).collect();
+            Delivery { receipt: delivery.receipt, events, is_given_up: delivery.is_given_up }
+        };
+        Ok(self.0.receive(limit, wait).await?.into_iter().map(opened).collect())
+    }
+
+    async fn settle(&mut self, receipts: Vec<C::Receipt>) -> Result<(), Failure> {
+        self.0.settle(receipts).await
+    }
+
+    async fn release(&mut self) {
+        self.0.release().await;
+    }
 }
 
 /// Receives and settles until this many events have come.

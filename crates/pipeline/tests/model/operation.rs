@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use tokio::time::sleep;
-use treehook_event::{Accepted, Consumer, Delivery, Event, Failure, Publisher, Statement};
+use treehook_event::{
+    Accepted, Consumer, Delivery, Event, Failure, Packet, Publisher, Statement, decode_batch,
+};
 use treehook_pipeline::Journal;
 
 use crate::life::{Life, Step};
@@ -153,6 +155,14 @@ impl Publisher for SimPublisher {
     }
 }
 
+impl Publisher<Packet> for SimPublisher {
+    async fn publish(&self, packets: &[Packet]) -> Result<Accepted, Failure> {
+        let opened = |packet: &Packet| decode_batch(&packet.body).expect("a batch");
+        let events: Vec<Event> = Packet::join(packets).iter().flat_map(opened).collect();
+        Publisher::<Event>::publish(self, &events).await
+    }
+}
+
 /// Announces to nobody in particular: the world keeps count.
 #[derive(Clone)]
 pub(crate) struct Announcer(pub(crate) Hand);
@@ -272,6 +282,34 @@ impl Consumer for SimConsumer {
 impl Drop for SimConsumer {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// The same, for a relay: hands out packets.
+pub(crate) struct SimRelay(pub(crate) SimConsumer);
+
+impl Consumer<Packet> for SimRelay {
+    type Receipt = (u32, u32);
+
+    async fn receive(
+        &mut self,
+        limit: usize,
+        wait: Duration,
+    ) -> Result<Vec<Delivery<(u32, u32), Packet>>, Failure> {
+        let packed = |delivery: Delivery<(u32, u32)>| Delivery {
+            receipt: delivery.receipt,
+            events: Packet::pack(&delivery.events),
+            is_given_up: delivery.is_given_up,
+        };
+        Ok(self.0.receive(limit, wait).await?.into_iter().map(packed).collect())
+    }
+
+    async fn settle(&mut self, receipts: Vec<(u32, u32)>) -> Result<(), Failure> {
+        self.0.settle(receipts).await
+    }
+
+    async fn release(&mut self) {
+        self.0.release().await;
     }
 }
 

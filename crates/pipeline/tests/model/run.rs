@@ -16,7 +16,7 @@ use treehook_pipeline::{
 
 use crate::checker::broken_promises;
 use crate::life::Role;
-use crate::operation::{Announcer, Hand, SimConsumer, SimJournal, SimPublisher};
+use crate::operation::{Announcer, Hand, SimConsumer, SimJournal, SimPublisher, SimRelay};
 use crate::sim::Sim;
 use crate::store::SimStore;
 use crate::traffic::{event, now};
@@ -192,7 +192,7 @@ async fn receive(hand: &Hand) -> Result<(), Failure> {
     let (gather, gathering) = Gather::start(spool, Arc::new(ledger), limits);
     let mut door = Door { hand, gathering };
     hand.sim.set_door(Some(gather));
-    let mut consumer = SimConsumer::new(hand, Place::Outbox);
+    let mut consumer = SimRelay(SimConsumer::new(hand, Place::Outbox));
     let forward = Forward::new(broker, Counter::noop());
     let relay = drain(&mut consumer, &forward, &LIMITS, &hand.life.stop);
     let (relayed, ()) = tokio::join!(relay, door.close_when_told());

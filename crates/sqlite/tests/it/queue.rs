@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use treehook_event::{Accepted, Body, Consumer, Delivery, Event, Failure, Publisher, encode_batch};
+use treehook_event::{
+    Accepted, Body, Consumer, Delivery, Event, EventType, Failure, Packet, Publisher, encode_batch,
+};
 use treehook_sqlite::{Depth, Queue, QueueConsumer, QueueLimits, Receipt};
 
 use crate::sample::{click, noon, tamper};
@@ -192,6 +194,39 @@ async fn depth_tells_events_bytes_and_age() {
     assert_eq!(depth.events, 3);
     assert_eq!(depth.bytes, encode_batch(&clicks(0..3)).len() as u64);
     assert!(depth.oldest.is_some());
+}
+
+#[tokio::test]
+async fn a_relay_gets_packets_of_one_type_also_of_rows_that_are_mixed() {
+    let folder = TempDir::new().unwrap();
+    let queue = open(folder.path()).await;
+    let (mut first, mut second) = (clicks(0..3), clicks(3..6));
+    for events in [&mut first, &mut second] {
+        let event_type = EventType::given("x.y");
+        events[1].body = Body::Unknown { event_type };
+    }
+    let mixed = first.iter().chain(&second).cloned().collect::<Vec<_>>();
+    queue.publish(&first).await.unwrap();
+    let kept: Vec<_> = queue.relay().receive(100, NO_WAIT).await.unwrap();
+    let kept: Vec<Packet> = kept.into_iter().flat_map(|delivery| delivery.events).collect();
+    assert_eq!(kept, Packet::pack(&first));
+
+    // As a row looked before rows knew their routing key.
+    let row = String::from_utf8(encode_batch(&second)).unwrap().replace('\'', "\'\'");
+    let insert = format!(
+        "insert into batches (events, bytes, payload) values (3, {}, cast('{row}' as blob))",
+        row.len()
+    );
+    tamper(&folder.path().join("queue.db"), &insert).await;
+    let mut relay = queue.relay();
+    let (mut packets, mut receipts) = (Vec::new(), Vec::new());
+    for delivery in relay.receive(100, NO_WAIT).await.unwrap() {
+        packets.extend(delivery.events);
+        receipts.push(delivery.receipt);
+    }
+    assert_eq!(Packet::join(&packets), Packet::pack(&mixed));
+    relay.settle(receipts).await.unwrap();
+    assert_eq!(queue.depth().await.unwrap().events, 0);
 }
 
 #[tokio::test]

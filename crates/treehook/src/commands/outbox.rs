@@ -80,7 +80,7 @@ async fn forward_all(
     handler: &Forward<treehook_rabbitmq::EventPublisher>,
     stop: &CancellationToken,
 ) -> Result<u64, Failure> {
-    let mut consumer = queue.consumer();
+    let mut consumer = queue.relay();
     let mut backoff = Backoff::default();
     let (mut replayed, mut failures) = (0, 0);
     loop {
@@ -88,16 +88,16 @@ async fn forward_all(
         if deliveries.is_empty() {
             return Ok(replayed);
         }
-        let mut events = Vec::new();
+        let mut packets = Vec::new();
         let mut receipts = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
-            events.extend(delivery.events);
+            packets.extend(delivery.events);
             receipts.push(delivery.receipt);
         }
-        match handler.handle(&events).await {
+        match handler.handle(&packets).await {
             Ok(()) => {
                 consumer.settle(receipts).await?;
-                replayed += events.len() as u64;
+                replayed += packets.iter().map(|packet| packet.events as u64).sum::<u64>();
                 failures = 0;
                 backoff.reset();
             }

@@ -19,7 +19,7 @@ impl Roles {
     pub(super) fn start_relay(&mut self, queue: &Queue, broker: &Broker) {
         let handler = Forward::new(broker.publisher(), counter!("treehook_outbox_replayed_total"));
         let stop = self.process.stop.clone();
-        let mut consumer = queue.consumer();
+        let mut consumer = queue.relay();
         let resilience = self.resilience();
         self.process.spawn(async move {
             let mut backoff = Backoff::default();
