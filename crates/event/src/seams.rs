@@ -1,6 +1,7 @@
 //! The seams that events move through. Each has two implementations, and one conformance suite runs
 //! against both.
 
+use std::any::Any;
 use std::future::Future;
 use std::time::Duration;
 
@@ -30,6 +31,17 @@ pub trait Publisher<T = Event>: Send + Sync {
     /// `Ok` is a promise: every event is durable on the other side. On `Err` some may be; publishing
     /// again is safe, since events are deduplicated where they are counted.
     fn publish(&self, events: &[T]) -> impl Future<Output = Result<Accepted, Failure>> + Send;
+}
+
+/// Where a receiver leaves what it takes in.
+pub trait Intake: Send + Sync {
+    /// As [`Publisher::publish`], of events that are given away. Whoever stops waiting for the answer takes
+    /// nothing back; `hold`, such as the sender's place, is dropped once the events are, either way.
+    fn take_in(
+        &self,
+        events: Vec<Event>,
+        hold: Box<dyn Any + Send>,
+    ) -> impl Future<Output = Result<Accepted, Failure>> + Send;
 }
 
 /// Where events come from, at least once.

@@ -1,11 +1,12 @@
 //! A policy over a publisher: group commit. What concurrent requests bring while earlier publishes
 //! are in flight goes out as one; one request at rest is not delayed.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
-use treehook_event::{Accepted, Event, Failure, Publisher};
+use treehook_event::{Accepted, Event, Failure, Intake, Publisher};
 
 use crate::ledger::{Journal, Ledger};
 
@@ -31,9 +32,10 @@ impl Default for GatherLimits {
 /// What an event takes beside its payload, in bytes, about.
 const EVENT_OVERHEAD: usize = 400;
 
-/// One request's events, and where its answer goes.
+/// One request's events, what it holds while they are here, and where its answer goes.
 struct Waiting {
     events: Vec<Event>,
+    hold: Box<dyn Any + Send>,
     answer: oneshot::Sender<Result<Accepted, Failure>>,
 }
 
@@ -65,11 +67,15 @@ impl Gather {
     }
 }
 
-impl Publisher for Gather {
-    async fn publish(&self, events: &[Event]) -> Result<Accepted, Failure> {
+impl Intake for Gather {
+    async fn take_in(
+        &self,
+        events: Vec<Event>,
+        hold: Box<dyn Any + Send>,
+    ) -> Result<Accepted, Failure> {
         let (answer, answered) = oneshot::channel();
-        let request = Waiting { events: events.to_vec(), answer };
         let stopped = || Failure::transient("stopping", "publishing has stopped");
+        let request = Waiting { events, hold, answer };
         self.requests.send(request).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?
     }
@@ -126,12 +132,14 @@ async fn publish<P: Publisher, J: Journal>(outlet: Arc<Outlet<P, J>>, batch: Vec
     let mut answers = Vec::with_capacity(batch.len());
     for request in batch {
         events.extend(request.events);
-        answers.push(request.answer);
+        answers.push((request.answer, request.hold));
     }
     let page = outlet.ledger.open(&mut events);
     let outcome = outlet.publisher.publish(&events).await;
     outlet.ledger.close(page, outcome.is_ok());
-    for answer in answers {
+    drop(events);
+    for (answer, hold) in answers {
+        drop(hold);
         // A sender that hung up gets no answer; its events are durable all the same.
         drop(answer.send(outcome.clone()));
     }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use treehook_event::{
-    Accepted, Body, Consumer, Delivery, Event, EventType, Failure, Handler, Identity, Packet,
-    Publisher, ReceiverId, SourceName, Timestamp, decode_batch,
+    Accepted, Body, Consumer, Delivery, Event, EventType, Failure, Handler, Identity, Intake,
+    Packet, Publisher, ReceiverId, SourceName, Timestamp, decode_batch,
 };
 use treehook_pipeline::{Forward, Gather, GatherLimits, Ledger, Limits, Spool, Unkept, drain};
 
@@ -88,7 +88,7 @@ fn unaudited() -> Arc<Ledger<Unkept>> {
 async fn one_request_at_rest_goes_out_alone_and_at_once() {
     let shelf = leaked(Shelf::new());
     let (gather, task) = Gather::start(shelf, unaudited(), GatherLimits::default());
-    assert_eq!(gather.publish(&[event("a")]).await, Ok(Accepted::Queued));
+    assert_eq!(gather.take_in(vec![event("a")], Box::new(())).await, Ok(Accepted::Queued));
     assert_eq!(shelf.batches(), [["a"]]);
     drop(gather);
     task.await.unwrap();
@@ -103,7 +103,9 @@ async fn what_comes_while_publishes_are_in_flight_goes_out_together_within_limit
     let requests: Vec<_> = (0..25)
         .map(|n| {
             let gather = gather.clone();
-            tokio::spawn(async move { gather.publish(&[event(&format!("e{n}"))]).await })
+            tokio::spawn(async move {
+                gather.take_in(vec![event(&format!("e{n}"))], Box::new(())).await
+            })
         })
         .collect();
     // All are under way: nobody is answered while the gate is closed.
@@ -124,8 +126,8 @@ async fn what_comes_while_publishes_are_in_flight_goes_out_together_within_limit
 async fn everybody_gathered_hears_of_the_failure() {
     let shelf = leaked(Shelf::failing(outage()));
     let (gather, task) = Gather::start(shelf, unaudited(), GatherLimits::default());
-    let (one, two) = ([event("a")], [event("b")]);
-    let (first, second) = tokio::join!(gather.publish(&one), gather.publish(&two));
+    let take_in = |name| gather.take_in(vec![event(name)], Box::new(()));
+    let (first, second) = tokio::join!(take_in("a"), take_in("b"));
     assert_eq!((first, second), (Err(outage()), Err(outage())));
     drop(gather);
     task.await.unwrap();

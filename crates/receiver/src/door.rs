@@ -6,16 +6,16 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use treehook_event::{Context, Publisher, Source, Timestamp};
+use treehook_event::{Context, Intake, Source, Timestamp};
 
 /// The front door, as the roof hands it over.
-pub struct Door<P> {
+pub struct Door<I> {
     /// The configured sources, by name. Whoever is not here does not exist.
     pub sources: HashMap<String, Arc<Source>>,
     /// What parsing needs to know.
     pub context: Context,
     /// Where events go. It bounds its own waits: a delivery is answered when it is done.
-    pub publisher: P,
+    pub intake: I,
     /// The wall clock.
     pub now: fn() -> Timestamp,
     /// How much is taken in at once.
@@ -63,15 +63,15 @@ pub struct Readiness {
 }
 
 /// The door with what it counts while it is open.
-pub(crate) struct Entrance<P> {
-    pub(crate) door: Door<P>,
+pub(crate) struct Entrance<I> {
+    pub(crate) door: Door<I>,
     pub(crate) in_flight: Arc<Semaphore>,
     pub(crate) body_bytes: Arc<Semaphore>,
     warned_at: AtomicI64,
 }
 
-impl<P: Publisher> Entrance<P> {
-    pub(crate) fn new(door: Door<P>) -> Self {
+impl<I: Intake> Entrance<I> {
+    pub(crate) fn new(door: Door<I>) -> Self {
         let permits = |limit: usize| Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
         let limits = &door.limits;
         let bytes = limits.max_body_bytes_in_flight.max(limits.max_body.saturating_mul(4));

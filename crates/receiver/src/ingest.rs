@@ -4,24 +4,25 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Json;
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequestParts, Path, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use treehook_event::{Accepted, Claim, Event, Failure, Found, Publisher, Source, parse, verify};
+use treehook_event::{Accepted, Claim, Event, Found, Intake, Source, parse, verify};
 
 use crate::body;
 use crate::door::Entrance;
 use crate::refusal::{Refusal, Shortage};
-use crate::telemetry;
+use crate::telemetry::{self, Tally};
 
 /// A delivery that is durable.
 pub(crate) struct Taken {
     pub(crate) place: Accepted,
-    pub(crate) events: Vec<Event>,
+    pub(crate) tally: Tally,
+    /// The body of the answer.
+    receipt: Vec<u8>,
 }
 
 /// The last part of the path. One that is not UTF-8 names nobody.
@@ -37,8 +38,8 @@ impl<S: Send + Sync> FromRequestParts<S> for SourceName {
 }
 
 /// `POST /webhooks/{source}`.
-pub(crate) async fn ingest<P: Publisher + 'static>(
-    entrance: &Arc<Entrance<P>>,
+pub(crate) async fn ingest<I: Intake + 'static>(
+    entrance: &Arc<Entrance<I>>,
     name: &str,
     request: Request,
 ) -> Response {
@@ -68,8 +69,8 @@ pub(crate) async fn ingest<P: Publisher + 'static>(
 }
 
 /// Every check in the order of the answers table, then the promise.
-async fn take<P: Publisher + 'static>(
-    entrance: &Arc<Entrance<P>>,
+async fn take<I: Intake + 'static>(
+    entrance: &Arc<Entrance<I>>,
     source: &Source,
     headers: &HeaderMap,
     body: &mut Body,
@@ -92,18 +93,13 @@ async fn take<P: Publisher + 'static>(
         parse(&verified, source, &door.context, now)?
     };
     held.becomes(&events)?;
-    // A task of its own: a sender that hangs up must not give its places back while its events are
-    // still held by the publisher.
-    let publishing = Arc::clone(entrance);
-    let published = tokio::spawn(async move {
-        let outcome = publishing.door.publisher.publish(&events).await;
-        drop((in_flight, held));
-        outcome.map(|place| Taken { place, events })
-    });
-    let outcome = published
-        .await
-        .unwrap_or_else(|error| Err(Failure::transient("panic", format!("a task died: {error}"))));
-    outcome.map_err(|failure| Refusal::NotAccepting(Shortage::Publisher(failure)))
+    // What is said of the events is made now: from here on they are somebody else's.
+    let (receipt, tally) = (receipt(&events), Tally::of(&events));
+    // A sender that hangs up must not give its places back while its events are still held.
+    match door.intake.take_in(events, Box::new((in_flight, held))).await {
+        Ok(place) => Ok(Taken { place, tally, receipt }),
+        Err(failure) => Err(Refusal::NotAccepting(Shortage::Publisher(failure))),
+    }
 }
 
 /// Compressed bodies could unfold to any size, and no platform sends them.
@@ -126,20 +122,21 @@ fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
 }
 
 /// The body of a 202.
-#[derive(Serialize)]
-struct Receipt<'a> {
-    status: &'static str,
-    events: usize,
-    ids: Vec<&'a str>,
+fn receipt(events: &[Event]) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Receipt<'a> {
+        status: &'static str,
+        events: usize,
+        ids: Vec<&'a str>,
+    }
+    let ids = events.iter().map(|event| event.identity.as_str()).collect();
+    let receipt = Receipt { status: "accepted", events: events.len(), ids };
+    serde_json::to_vec(&receipt).expect("texts and numbers become JSON")
 }
 
 impl IntoResponse for Taken {
     fn into_response(self) -> Response {
-        let receipt = Receipt {
-            status: "accepted",
-            events: self.events.len(),
-            ids: self.events.iter().map(|event| event.identity.as_str()).collect(),
-        };
-        (StatusCode::ACCEPTED, Json(receipt)).into_response()
+        let content_type = HeaderValue::from_static("application/json");
+        (StatusCode::ACCEPTED, [(header::CONTENT_TYPE, content_type)], self.receipt).into_response()
     }
 }

@@ -10,18 +10,18 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use treehook_event::Publisher;
+use treehook_event::Intake;
 
 use crate::door::{Door, Entrance};
 use crate::ingest::{SourceName, ingest};
 use crate::refusal::Refusal;
 
 /// The public routes.
-pub fn router<P: Publisher + 'static>(door: Door<P>) -> Router {
+pub fn router<I: Intake + 'static>(door: Door<I>) -> Router {
     Router::new()
-        .route("/webhooks/{source}", any(webhook::<P>))
+        .route("/webhooks/{source}", any(webhook::<I>))
         .route("/livez", get(livez).fallback(refuse_probe_method))
-        .route("/readyz", get(readyz::<P>).fallback(refuse_probe_method))
+        .route("/readyz", get(readyz::<I>).fallback(refuse_probe_method))
         .fallback(async || Refusal::NotFound)
         .layer(from_fn(last_if_chunked))
         .with_state(Arc::new(Entrance::new(door)))
@@ -31,7 +31,7 @@ async fn livez() -> Response {
     Json(BTreeMap::from([("status", "alive")])).into_response()
 }
 
-async fn readyz<P: Publisher>(State(entrance): State<Arc<Entrance<P>>>) -> Response {
+async fn readyz<I: Intake>(State(entrance): State<Arc<Entrance<I>>>) -> Response {
     let readiness = (entrance.door.readiness)();
     let (status, word) = if readiness.accepting {
         (StatusCode::OK, "ready")
@@ -44,8 +44,8 @@ async fn readyz<P: Publisher>(State(entrance): State<Arc<Entrance<P>>>) -> Respo
 }
 
 /// An unknown source is unknown by any method, so the method is looked at second.
-async fn webhook<P: Publisher + 'static>(
-    State(entrance): State<Arc<Entrance<P>>>,
+async fn webhook<I: Intake + 'static>(
+    State(entrance): State<Arc<Entrance<I>>>,
     SourceName(name): SourceName,
     request: Request,
 ) -> Response {

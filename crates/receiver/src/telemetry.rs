@@ -22,19 +22,21 @@ pub(crate) fn delivery(
     started: Instant,
 ) {
     let source = source.map_or("unknown", SourceName::as_str);
-    let (label, events) = match outcome {
-        Ok(taken) => (place(taken.place), taken.events.as_slice()),
-        Err(refusal) => (refusal.code(), &[][..]),
+    let (label, tally) = match outcome {
+        Ok(taken) => (place(taken.place), Some(&taken.tally)),
+        Err(refusal) => (refusal.code(), None),
     };
     counter!("treehook_deliveries_total", "source" => source.to_owned(), "outcome" => label)
         .increment(1);
     histogram!("treehook_delivery_duration_seconds", "source" => source.to_owned())
         .record(started.elapsed());
-    count_events(source, events);
+    if let Some(tally) = tally {
+        tally.count(source);
+    }
     debug!(
         source,
         outcome = label,
-        events = events.len(),
+        events = tally.map_or(0, Tally::events),
         delivery_id = delivery_id(headers),
         "delivery answered"
     );
@@ -47,16 +49,35 @@ fn place(place: Accepted) -> &'static str {
     }
 }
 
-/// Neighbours in a delivery are mostly of one type: they are counted in one go.
-fn count_events(source: &str, events: &[Event]) {
-    for alike in events.chunk_by(|one, next| one.type_label() == next.type_label()) {
-        let label = alike[0].type_label();
-        counter!("treehook_events_accepted_total", "source" => source.to_owned(), "type" => label)
-            .increment(alike.len() as u64);
+/// What the metrics say of a delivery's events.
+pub(crate) struct Tally {
+    /// How many of which type: neighbours are mostly of one type, and counted in one go.
+    types: Vec<(&'static str, u64)>,
+    refused_urls: u64,
+}
+
+impl Tally {
+    pub(crate) fn of(events: &[Event]) -> Self {
+        let alike = events.chunk_by(|one, next| one.type_label() == next.type_label());
+        Self {
+            types: alike.map(|alike| (alike[0].type_label(), alike.len() as u64)).collect(),
+            refused_urls: events.iter().map(Event::refused_urls).sum(),
+        }
     }
-    let refused = events.iter().map(Event::refused_urls).sum();
-    if refused > 0 {
-        counter!("treehook_urls_refused_total").increment(refused);
+
+    fn events(&self) -> u64 {
+        self.types.iter().map(|(_, count)| count).sum()
+    }
+
+    fn count(&self, source: &str) {
+        for (label, count) in &self.types {
+            let source = source.to_owned();
+            counter!("treehook_events_accepted_total", "source" => source, "type" => *label)
+                .increment(*count);
+        }
+        if self.refused_urls > 0 {
+            counter!("treehook_urls_refused_total").increment(self.refused_urls);
+        }
     }
 }
 

@@ -227,7 +227,7 @@ impl Roles {
                 personal: self.config.personal_keys.clone(),
                 dedupe_window_ms: self.config.retention_ms(),
             },
-            publisher: Counted { inner: gather, accepted },
+            intake: Counted { inner: gather, accepted },
             now: clock::now,
             limits: DoorLimits {
                 max_body: self.config.max_body,

@@ -1,5 +1,6 @@
 //! How the parts of this process are: kept up to date in the background, read by probes and status.
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,7 +10,7 @@ use metrics::gauge;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use treehook_event::{Accepted, Event, EventStore as _, Failure, Publisher};
+use treehook_event::{Accepted, Event, EventStore as _, Failure, Intake, Publisher};
 use treehook_rabbitmq::{Broker, BrokerState};
 use treehook_receiver::Readiness;
 use treehook_sqlite::{Depth, Queue};
@@ -229,19 +230,24 @@ async fn look_at_database(store: &Store, up: &AtomicBool, prepared: bool) {
     }
 }
 
-/// A publisher that counts what it accepted.
+/// An intake that counts what it accepted.
 #[derive(Debug)]
-pub(crate) struct Counted<P> {
-    /// What publishes.
-    pub(crate) inner: P,
+pub(crate) struct Counted<I> {
+    /// What takes it in.
+    pub(crate) inner: I,
     /// Events so far.
     pub(crate) accepted: Arc<AtomicU64>,
 }
 
-impl<P: Publisher> Publisher for Counted<P> {
-    async fn publish(&self, events: &[Event]) -> Result<Accepted, Failure> {
-        let accepted = self.inner.publish(events).await?;
-        self.accepted.fetch_add(events.len() as u64, Ordering::Relaxed);
+impl<I: Intake> Intake for Counted<I> {
+    async fn take_in(
+        &self,
+        events: Vec<Event>,
+        hold: Box<dyn Any + Send>,
+    ) -> Result<Accepted, Failure> {
+        let count = events.len() as u64;
+        let accepted = self.inner.take_in(events, hold).await?;
+        self.accepted.fetch_add(count, Ordering::Relaxed);
         Ok(accepted)
     }
 }

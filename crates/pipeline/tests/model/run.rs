@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
-use treehook_event::{Event, Failure, Publisher as _, ReceiverId};
+use treehook_event::{Event, Failure, Intake as _, ReceiverId};
 use treehook_pipeline::{
     Announce, Forward, Gather, GatherLimits, Ledger, Limits, Record, Spool, drain,
 };
@@ -144,7 +144,9 @@ impl Sender {
             self.sim.world().stories[*number].was_sent = true;
         }
         // A sender that hangs up cancels its request, not what was gathered of it.
-        let Ok(Ok(accepted)) = timeout(self.patience, door.publish(events)).await else {
+        let Ok(Ok(accepted)) =
+            timeout(self.patience, door.take_in(events.to_vec(), Box::new(()))).await
+        else {
             return false;
         };
         let mut world = self.sim.world();

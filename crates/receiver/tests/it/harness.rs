@@ -1,5 +1,6 @@
 //! A site to test: the front door on a free port, a publisher in memory, a clock that stands still.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
@@ -10,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use treehook_event::{
-    Accepted, Context, Event, Failure, PersonalKeys, Publisher, Scheme, SigningKey, Source,
+    Accepted, Context, Event, Failure, Intake, PersonalKeys, Scheme, SigningKey, Source,
     SourceName, Timestamp, VisitorKey,
 };
 use treehook_receiver::{Door, DoorLimits, Readiness, ServeLimits, router, serve};
@@ -75,7 +76,7 @@ pub(crate) enum Mood {
     Hold,
 }
 
-/// A publisher in memory.
+/// An intake in memory.
 #[derive(Clone)]
 pub(crate) struct Fake {
     published: Arc<Mutex<Vec<Event>>>,
@@ -108,7 +109,24 @@ impl Fake {
     }
 }
 
-impl Publisher for Fake {
+impl Intake for Fake {
+    async fn take_in(
+        &self,
+        events: Vec<Event>,
+        hold: Box<dyn Any + Send>,
+    ) -> Result<Accepted, Failure> {
+        let fake = self.clone();
+        // Goes on when nobody waits any more.
+        let taken = tokio::spawn(async move {
+            let outcome = fake.publish(&events).await;
+            drop((events, hold));
+            outcome
+        });
+        taken.await.expect("it does not panic")
+    }
+}
+
+impl Fake {
     async fn publish(&self, events: &[Event]) -> Result<Accepted, Failure> {
         self.held.send_modify(|held| *held += 1);
         let mut moods = self.mood.subscribe();
@@ -164,7 +182,7 @@ impl Site {
                 personal: PersonalKeys::default(),
                 dedupe_window_ms: 24 * 3_600_000,
             },
-            publisher: publisher.clone(),
+            intake: publisher.clone(),
             now,
             limits: settings.door,
             readiness: Arc::new(move || asked.lock().expect("not poisoned").clone()),
