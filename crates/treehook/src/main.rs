@@ -2,6 +2,7 @@
 //! link-in-bio platforms. This is the roof: it knows every part and decides nothing.
 
 mod admin;
+mod background;
 mod books;
 mod cli;
 mod clock;

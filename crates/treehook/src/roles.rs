@@ -22,6 +22,7 @@ use treehook_sqlite::{Queue, QueueLimits};
 mod drains;
 
 use crate::admin::{self, AdminParts};
+use crate::background::Background;
 use crate::books;
 use crate::clock;
 use crate::config::Config;
@@ -41,6 +42,7 @@ pub(crate) struct Roles {
     process: Process,
     vitals: Vitals,
     held: Vec<datadir::Held>,
+    background: Option<Background>,
 }
 
 /// Where the listeners of a running process are.
@@ -55,17 +57,24 @@ pub(crate) struct Addresses {
 impl Roles {
     /// Nothing stands yet.
     pub(crate) fn new(config: Config, metrics: PrometheusHandle) -> Self {
-        Self { config, metrics, process: Process::new(), vitals: Vitals::none(), held: Vec::new() }
+        let (process, vitals) = (Process::new(), Vitals::none());
+        Self { config, metrics, process, vitals, held: Vec::new(), background: None }
     }
 
     /// Every role in one process.
     pub(crate) async fn serve(mut self, migrate: bool) -> Result<(Running, Addresses), Failure> {
         let (queue, outbox) = self.open_queue(self.config.amqp_url.is_none()).await?;
-        let store = Store::open(self.config.database_url.as_ref(), &self.config.data_dir).await?;
-        if self.config.database_url.is_none() && migrate {
-            // A local file has no outage to wait for, and the first look at it comes at once.
-            store.migrate().await?;
-        }
+        let background = Background::start()?;
+        let (url, dir) = (self.config.database_url.clone(), self.config.data_dir.clone());
+        let store = background.run(async move {
+            let store = Store::open(url.as_ref(), &dir).await?;
+            if url.is_none() && migrate {
+                // A local file has no outage to wait for, and the first look at it comes at once.
+                store.migrate().await?;
+            }
+            Ok(store)
+        });
+        let store = store.await?;
         self.vitals.database_up = Some(Arc::new(AtomicBool::new(true)));
         let broker = self.start_broker("serve")?;
         let public = match &broker {
@@ -77,11 +86,12 @@ impl Roles {
             }
         };
         match (broker, &store) {
-            (None, _) => self.start_embedded_worker(queue, store.clone(), migrate),
+            (None, _) => self.start_embedded_worker(&background, queue, store.clone(), migrate),
             (Some(broker), Store::Postgres(server)) => self.start_worker(&broker, server, migrate),
             (Some(_), Store::Sqlite(_)) => return Err(needs("TREEHOOK_DATABASE_URL")),
         }
         let admin = self.start_admin(Some(store))?;
+        self.background = Some(background);
         Ok((self.into_running(), Addresses { public: Some(public), admin }))
     }
 
@@ -137,7 +147,7 @@ impl Roles {
     }
 
     fn into_running(self) -> Running {
-        Running { process: self.process, _held: self.held }
+        Running { process: self.process, _held: self.held, _background: self.background }
     }
 
     fn queue_limits(&self) -> QueueLimits {
@@ -306,6 +316,7 @@ impl Roles {
 pub(crate) struct Running {
     process: Process,
     _held: Vec<datadir::Held>,
+    _background: Option<Background>,
 }
 
 impl Running {

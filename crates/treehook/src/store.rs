@@ -19,9 +19,9 @@ pub(crate) enum Store {
     Sqlite(treehook_sqlite::Store),
 }
 
-/// Connections of one process to Postgres: a worker records one batch at a time, the console and
-/// the upkeep read beside it.
-const CONNECTIONS: u32 = 6;
+/// Connections of one process to Postgres: a worker records two batches at a time, the console and
+/// the upkeep read beside them.
+const CONNECTIONS: u32 = 7;
 /// How long to wait for one of them.
 const ACQUIRE: Duration = Duration::from_secs(5);
 

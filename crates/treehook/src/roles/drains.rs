@@ -10,6 +10,7 @@ use treehook_rabbitmq::{Broker, Which};
 use treehook_sqlite::Queue;
 
 use super::Roles;
+use crate::background::Background;
 use crate::books;
 use crate::clock;
 use crate::store::Store;
@@ -48,7 +49,15 @@ impl Roles {
         Limits { batch: self.config.batch_max, hold: self.config.hold, ..Limits::default() }
     }
 
-    pub(super) fn start_embedded_worker(&mut self, queue: Queue, store: Store, migrate: bool) {
+    /// Behind the front door, which comes first: what waits in the queue is safe, and a delivery that
+    /// is not answered in time is not.
+    pub(super) fn start_embedded_worker(
+        &mut self,
+        background: &Background,
+        queue: Queue,
+        store: Store,
+        migrate: bool,
+    ) {
         let limits = self.limits();
         let stop = self.process.stop.clone();
         let record = Record::new(store.clone(), clock::now, self.config.retention_ms());
@@ -56,7 +65,7 @@ impl Roles {
         let record = crate::test_hooks::Deadly::around(record);
         let (retention_days, resilience) = (self.config.retention_days(), self.resilience());
         let is_prepared = self.expect_schema();
-        self.process.spawn(async move {
+        self.process.spawn_on(background.handle(), async move {
             if !prepared(&store, migrate, &stop).await? {
                 return Ok(());
             }
