@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::node::{Node, Object};
 use crate::secret::SigningKey;
 
 /// A visitor's pseudonym: 64 bits of an HMAC under the deployment's visitor key.
@@ -143,6 +144,36 @@ impl PersonalKeys {
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => (),
+        }
+    }
+
+    /// Removes them from what is about to be kept.
+    pub(crate) fn redact_object(&self, fields: &mut Object<'_>) {
+        self.redact_fields(fields, false);
+    }
+
+    fn redact_fields(&self, fields: &mut Object<'_>, person: bool) {
+        fields.retain(|key, inner| {
+            let key = folded(key);
+            if self.names_a_person(&key, person) {
+                return false;
+            }
+            if matches!(inner, Node::Object(_) | Node::Array(_)) {
+                self.redact_node(inner, person || is_person(&key));
+            }
+            true
+        });
+    }
+
+    fn redact_node(&self, node: &mut Node<'_>, person: bool) {
+        match node {
+            Node::Object(fields) => self.redact_fields(fields, person),
+            Node::Array(items) => {
+                for item in items {
+                    self.redact_node(item, person);
+                }
+            }
+            Node::Null | Node::Bool(_) | Node::Number(_) | Node::Text(_) => (),
         }
     }
 
