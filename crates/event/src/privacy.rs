@@ -70,20 +70,22 @@ impl VisitorKey {
 }
 
 /// Keys that name a person wherever they stand. Compared without case, `_` and `-`.
-const ANYWHERE: [&str; 12] = [
-    "ip",
-    "ipaddress",
-    "useragent",
-    "ua",
-    "visitorid",
-    "email",
-    "emailaddress",
-    "phone",
-    "phonenumber",
-    "avatar",
-    "clientip",
-    "remoteip",
-];
+fn is_personal_anywhere(key: &str) -> bool {
+    matches!(
+        key,
+        "ip" | "ipaddress"
+            | "useragent"
+            | "ua"
+            | "visitorid"
+            | "email"
+            | "emailaddress"
+            | "phone"
+            | "phonenumber"
+            | "avatar"
+            | "clientip"
+            | "remoteip"
+    )
+}
 /// Parts of keys that name a person inside an object that describes one: `first_name`, `avatar_url`.
 const INSIDE_A_PERSON: [&str; 8] =
     ["name", "email", "phone", "avatar", "address", "image", "photo", "birth"];
@@ -105,8 +107,11 @@ fn is_of_a_person(key: &str) -> bool {
     // A profile's own name in its address is what it is known by.
     key != "username"
         && PERSONS.iter().any(|person| {
-            key.strip_prefix(person)
-                .is_some_and(|rest| OF_A_PERSON.iter().any(|part| rest.starts_with(part)))
+            // Nearly every key differs from nearly every person in its first letter.
+            key.as_bytes().first() == person.as_bytes().first()
+                && key
+                    .strip_prefix(person)
+                    .is_some_and(|rest| OF_A_PERSON.iter().any(|part| rest.starts_with(part)))
         })
 }
 
@@ -178,7 +183,7 @@ impl PersonalKeys {
     }
 
     fn names_a_person(&self, key: &str, inside_a_person: bool) -> bool {
-        ANYWHERE.contains(&key)
+        is_personal_anywhere(key)
             || self.0.contains(key)
             || is_of_a_person(key)
             || (inside_a_person && INSIDE_A_PERSON.iter().any(|part| key.contains(part)))
@@ -190,18 +195,30 @@ fn folded(key: &str) -> Cow<'_, str> {
     if key.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9')) {
         return Cow::Borrowed(key);
     }
-    let kept = key.chars().filter(|c| !matches!(c, '_' | '-'));
     if key.is_ascii() {
-        return kept.map(|c| c.to_ascii_lowercase()).collect();
+        let mut folded = Vec::with_capacity(key.len());
+        folded.extend(key.bytes().filter(|byte| !matches!(byte, b'_' | b'-')));
+        folded.make_ascii_lowercase();
+        return Cow::Owned(String::from_utf8(folded).expect("ASCII without some of it is ASCII"));
     }
-    kept.flat_map(char::to_lowercase).collect()
+    key.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+
+    proptest! {
+        #[test]
+        fn every_key_is_folded_alike(key in r"([a-zA-Z0-9_\-]{0,12}|.{0,12})") {
+            let plainly: String =
+                key.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect();
+            prop_assert_eq!(folded(&key), plainly);
+        }
+    }
 
     #[test]
     fn keys_that_name_a_person_go_at_any_depth() {
