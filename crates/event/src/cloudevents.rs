@@ -11,31 +11,38 @@ use crate::names::{Identity, SourceName};
 
 /// What stands before the source's name in CloudEvents' `source` (a URI reference).
 const SOURCE_PREFIX: &str = "/webhooks/";
+/// Room for what an event is written with beside its payload.
+const ATTRIBUTES: usize = 450;
 
-/// One event in CloudEvents' JSON format. `receivedtime` and `ledgerentry` are our extension
-/// attributes.
-#[derive(Serialize, Deserialize)]
+/// One event in CloudEvents' JSON format, as [`encode_into`] writes it. `receivedtime` and
+/// `ledgerentry` are our extension attributes.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "some attributes only have to be there, and to be texts")]
 struct Wire<'a> {
+    #[serde(borrow)]
     specversion: Cow<'a, str>,
+    #[serde(borrow)]
     id: Cow<'a, str>,
+    #[serde(borrow)]
     source: Cow<'a, str>,
-    #[serde(rename = "type")]
+    #[serde(borrow, rename = "type")]
     event_type: Cow<'a, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<Cow<'a, str>>,
+    #[serde(borrow)]
     time: Cow<'a, str>,
+    #[serde(borrow)]
     receivedtime: Cow<'a, str>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     ledgerentry: Option<Cow<'a, str>>,
+    #[serde(borrow)]
     datacontenttype: Cow<'a, str>,
     #[serde(borrow)]
     data: Data<'a>,
 }
 
 /// What was derived, and what the platform sent.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Data<'a> {
-    event: Cow<'a, Body>,
+    event: Body,
     #[serde(borrow)]
     payload: &'a RawValue,
 }
@@ -61,33 +68,49 @@ pub fn encode_batch(events: &[Event]) -> Vec<u8> {
 
 /// One event, as `application/cloudevents+json`.
 pub fn encode_event(event: &Event) -> String {
-    let mut bytes = Vec::with_capacity(700);
+    let mut bytes = Vec::with_capacity(ATTRIBUTES + event.payload.len());
     encode_into(&mut bytes, event);
-    String::from_utf8(bytes).expect("serde_json writes UTF-8")
+    String::from_utf8(bytes).expect("JSON is UTF-8")
 }
 
-/// Appends one event, as `application/cloudevents+json`.
+/// As [`encode_event`], after what these bytes hold already. Written by hand: the payload is JSON,
+/// and would have to be read again for `serde_json` to believe it.
 pub(crate) fn encode_into(bytes: &mut Vec<u8>, event: &Event) {
-    // A payload that is not JSON cannot be embedded; `parse` and `decode_batch` only make JSON.
-    let payload: &RawValue =
-        serde_json::from_str(&event.payload).expect("an event's payload is JSON");
-    let subject = event.profile_id().map(|profile| match event.link_id() {
-        Some(link) => Cow::Owned(format!("{profile}/{link}")),
-        None => Cow::Borrowed(profile.as_str()),
-    });
-    let wire = Wire {
-        specversion: Cow::Borrowed("1.0"),
-        id: Cow::Borrowed(event.identity.as_str()),
-        source: Cow::Owned(format!("{SOURCE_PREFIX}{}", event.source)),
-        event_type: Cow::Borrowed(event.event_type()),
-        subject,
-        time: Cow::Owned(event.occurred_at.to_rfc3339()),
-        receivedtime: Cow::Owned(event.received_at.to_rfc3339()),
-        ledgerentry: event.entry.map(|entry| Cow::Owned(entry.to_string())),
-        datacontenttype: Cow::Borrowed("application/json"),
-        data: Data { event: Cow::Borrowed(&event.body), payload },
-    };
-    serde_json::to_writer(bytes, &wire).expect("writing JSON to memory cannot fail");
+    debug_assert!(
+        serde_json::from_str::<&RawValue>(&event.payload).is_ok(),
+        "an event's payload is JSON"
+    );
+    bytes.extend_from_slice(br#"{"specversion":"1.0","id":"#);
+    push(bytes, event.identity.as_str());
+    bytes.extend_from_slice(br#","source":"#);
+    push(bytes, &format_args!("{SOURCE_PREFIX}{}", event.source));
+    bytes.extend_from_slice(br#","type":"#);
+    push(bytes, event.event_type());
+    if let Some(profile) = event.profile_id() {
+        bytes.extend_from_slice(br#","subject":"#);
+        match event.link_id() {
+            Some(link) => push(bytes, &format_args!("{profile}/{link}")),
+            None => push(bytes, profile.as_str()),
+        }
+    }
+    bytes.extend_from_slice(br#","time":""#);
+    bytes.extend_from_slice(&event.occurred_at.rfc3339());
+    bytes.extend_from_slice(br#"","receivedtime":""#);
+    bytes.extend_from_slice(&event.received_at.rfc3339());
+    bytes.push(b'"');
+    if let Some(entry) = event.entry {
+        bytes.extend_from_slice(br#","ledgerentry":"#);
+        push(bytes, &format_args!("{entry}"));
+    }
+    bytes.extend_from_slice(br#","datacontenttype":"application/json","data":{"event":"#);
+    push(bytes, &event.body);
+    bytes.extend_from_slice(br#","payload":"#);
+    bytes.extend_from_slice(event.payload.as_bytes());
+    bytes.extend_from_slice(b"}}");
+}
+
+fn push<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T) {
+    serde_json::to_writer(bytes, value).expect("writing JSON to memory cannot fail");
 }
 
 /// Reads what [`encode_batch`] wrote, and a single event as well. An element that cannot be read
@@ -150,7 +173,7 @@ fn read(wire: Wire<'_>) -> Result<Event, Undecodable> {
         received_at: Timestamp::from_rfc3339(&wire.receivedtime)
             .ok_or_else(|| missing("receivedtime"))?,
         entry: entry.map_err(|_| missing("ledgerentry"))?,
-        body: wire.data.event.into_owned(),
+        body: wire.data.event,
         payload: wire.data.payload.get().into(),
     })
 }

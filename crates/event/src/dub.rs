@@ -5,6 +5,7 @@ use crate::event::{Body, LinkChange, LinkChangeKind, LinkFields, Visit, VisitKin
 use crate::fields::Fields;
 use crate::moment::Timestamp;
 use crate::names::{EventType, LinkId, ProfileId};
+use crate::node::Object;
 use crate::privacy::VisitorKey;
 
 /// What happened, and when by the event's own account. `Err` is the reason of a dead letter.
@@ -32,7 +33,7 @@ fn clicked(data: Fields<'_>, visitors: &VisitorKey) -> Result<(Body, Option<Time
     let link = data.object("link").ok_or("missing_field:link")?;
     let (profile_id, link_id) = names(link)?;
     // Everything about the visitor is optional, as in Linktree's click.
-    let nothing = serde_json::Map::new();
+    let nothing = Object::default();
     let click = data.object("click").unwrap_or(Fields(&nothing));
     let browser = [click.text(&["browser"]), click.text(&["os"])];
     let browser = browser.map(Option::unwrap_or_default).join("/");

@@ -1,12 +1,12 @@
 //! From a verified body to events: envelopes, identities, event times (CONTRACT.md section 2).
 
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use crate::event::{Body, Event};
 use crate::fields::{Fields, is_exact, moment_of};
 use crate::moment::Timestamp;
 use crate::names::{EventType, Identity};
+use crate::node::{Node, Object};
 use crate::privacy::{PersonalKeys, VisitorKey};
 use crate::rejection::Rejection;
 use crate::scheme::TimestampPlace;
@@ -46,12 +46,11 @@ pub fn parse(
     context: &Context,
     now: Timestamp,
 ) -> Result<Vec<Event>, Rejection> {
+    let delivery = Delivery { verified, source, context, now };
     let body = verified.body();
     let is_array = body.trim_ascii_start().first() == Some(&b'[');
     if !is_array {
-        let raw: &RawValue = serde_json::from_slice(body).map_err(|e| not_json(&e))?;
-        let place = Place { index: None };
-        return Ok(vec![event(raw, place, verified, source, context, now)?]);
+        return Ok(vec![delivery.only_event(body)?]);
     }
     let items: Vec<&RawValue> = serde_json::from_slice(body).map_err(|e| not_json(&e))?;
     if items.is_empty() || items.len() > BATCH_MAX {
@@ -61,9 +60,7 @@ pub fn parse(
     items
         .iter()
         .enumerate()
-        .map(|(index, raw)| {
-            event(raw, Place { index: Some(index) }, verified, source, context, now)
-        })
+        .map(|(index, raw)| delivery.event(raw.get(), Place { index: Some(index) }))
         .collect()
 }
 
@@ -91,68 +88,90 @@ fn not_json(error: &serde_json::Error) -> Rejection {
     malformed(format!("not JSON at line {}, column {}", error.line(), error.column()))
 }
 
-fn event(
-    raw: &RawValue,
-    place: Place,
-    verified: &Verified<'_>,
-    source: &Source,
-    context: &Context,
+/// What all envelopes of a delivery have in common.
+struct Delivery<'a> {
+    verified: &'a Verified<'a>,
+    source: &'a Source,
+    context: &'a Context,
     now: Timestamp,
-) -> Result<Event, Rejection> {
-    let value: Value = serde_json::from_str(raw.get())
-        .or_else(|_| serde_json::from_str(&without_lone_surrogates(raw.get())))
-        .map_err(|_| place.fault("nested too deeply, or a number out of range"))?;
-    let Value::Object(mut envelope) = value else {
-        return Err(place.fault(&format!("expected an object, found {}", kind_of(&value))));
-    };
-    let platform = source.scheme.platform;
-    let (type_field, time_field) = match platform {
-        Platform::Linktree | Platform::Standard => ("type", "timestamp"),
-        Platform::Dub => ("event", "createdAt"),
-    };
-    let event_type = required_text(&envelope, type_field, place)?;
-    let envelope_time = required_time(&envelope, time_field, platform, place)?;
-    if source.scheme.timestamp == TimestampPlace::Nowhere
-        && now.millis_since(envelope_time) > context.dedupe_window_ms
-    {
-        return Err(Rejection::StaleTimestamp);
+}
+
+impl Delivery<'_> {
+    /// The event of a body that is one envelope. Nearly all can be read at once; what cannot is
+    /// looked at again, to say where it is wrong.
+    fn only_event(&self, body: &[u8]) -> Result<Event, Rejection> {
+        let place = Place { index: None };
+        let text = std::str::from_utf8(body).ok();
+        if let Some((text, node)) = text.and_then(|t| Some((t, serde_json::from_str(t).ok()?))) {
+            // Around a JSON value that was read there is nothing but JSON's white space.
+            return self.event_of(node, text.trim_ascii(), place);
+        }
+        let raw: &RawValue = serde_json::from_slice(body).map_err(|e| not_json(&e))?;
+        self.event(raw.get(), place)
     }
-    let identity = identity(&envelope, raw, place, verified, platform)?;
-    let mut data = match envelope.remove("data") {
-        Some(Value::Object(data)) => data,
-        Some(other) => {
-            let found = kind_of(&other);
-            return Err(place.fault(&format!("`data`: expected an object, found {found}")));
+
+    fn event(&self, raw: &str, place: Place) -> Result<Event, Rejection> {
+        if let Ok(node) = serde_json::from_str(raw) {
+            return self.event_of(node, raw, place);
         }
-        None => return Err(place.fault("`data` is missing")),
-    };
-    let made = match platform {
-        Platform::Linktree | Platform::Standard => {
-            linktree::body(&event_type, Fields(&data), &context.visitors)
-        }
-        Platform::Dub => dub::body(&event_type, Fields(&data), &context.visitors),
-    };
-    let (body, own_time) = made.unwrap_or_else(|reason| {
-        let event_type = EventType::given(linktree::canonical(&event_type));
-        (Body::Unfit { event_type, reason }, None)
-    });
-    // What the envelope holds beside the four known fields is kept too, unless `data` has its own.
-    for (field, value) in envelope {
-        if ![type_field, time_field, "id"].contains(&field.as_str()) {
-            data.entry(field).or_insert(value);
-        }
+        let mended = without_lone_surrogates(raw);
+        let node = serde_json::from_str(&mended)
+            .map_err(|_| place.fault("nested too deeply, or a number out of range"))?;
+        self.event_of(node, raw, place)
     }
-    let mut payload = Value::Object(data);
-    context.personal.redact(&mut payload);
-    Ok(Event {
-        source: source.name.clone(),
-        identity,
-        occurred_at: own_time.unwrap_or(envelope_time),
-        received_at: now,
-        entry: None,
-        body,
-        payload: payload.to_string().into(),
-    })
+
+    /// `raw` is what the envelope was read from, byte for byte.
+    fn event_of(&self, node: Node<'_>, raw: &str, place: Place) -> Result<Event, Rejection> {
+        let Self { verified, source, context, now } = *self;
+        let Node::Object(mut envelope) = node else {
+            return Err(place.fault(&format!("expected an object, found {}", node.kind())));
+        };
+        let platform = source.scheme.platform;
+        let (type_field, time_field) = match platform {
+            Platform::Linktree | Platform::Standard => ("type", "timestamp"),
+            Platform::Dub => ("event", "createdAt"),
+        };
+        let data = envelope.remove("data");
+        let event_type = required_text(&envelope, type_field, place)?;
+        let envelope_time = required_time(&envelope, time_field, platform, place)?;
+        if source.scheme.timestamp == TimestampPlace::Nowhere
+            && now.millis_since(envelope_time) > context.dedupe_window_ms
+        {
+            return Err(Rejection::StaleTimestamp);
+        }
+        let identity = identity(&envelope, raw, place, verified, platform)?;
+        let mut data = match data {
+            Some(Node::Object(data)) => data,
+            Some(other) => {
+                let found = other.kind();
+                return Err(place.fault(&format!("`data`: expected an object, found {found}")));
+            }
+            None => return Err(place.fault("`data` is missing")),
+        };
+        let made = match platform {
+            Platform::Linktree | Platform::Standard => {
+                linktree::body(event_type, Fields(&data), &context.visitors)
+            }
+            Platform::Dub => dub::body(event_type, Fields(&data), &context.visitors),
+        };
+        let (body, own_time) = made.unwrap_or_else(|reason| {
+            let event_type = EventType::given(linktree::canonical(event_type));
+            (Body::Unfit { event_type, reason }, None)
+        });
+        // What the envelope holds beside the four known fields is kept too, unless `data` has its own.
+        envelope.retain(|field, _| ![type_field, time_field, "id"].contains(&field));
+        data.complete_with(envelope);
+        context.personal.redact_object(&mut data);
+        Ok(Event {
+            source: source.name.clone(),
+            identity,
+            occurred_at: own_time.unwrap_or(envelope_time),
+            received_at: now,
+            entry: None,
+            body,
+            payload: data.to_json(raw.len()).into(),
+        })
+    }
 }
 
 /// The JSON text with U+FFFD for every half of a surrogate pair that stands alone: what a sender in
@@ -188,22 +207,22 @@ fn without_lone_surrogates(json: &str) -> String {
 
 /// The idempotency key: the envelope's `id`, else the signed message id, else the raw bytes' digest.
 fn identity(
-    envelope: &Map<String, Value>,
-    raw: &RawValue,
+    envelope: &Object<'_>,
+    raw: &str,
     place: Place,
     verified: &Verified<'_>,
     platform: Platform,
 ) -> Result<Identity, Rejection> {
     match envelope.get("id") {
-        Some(Value::String(id)) if !id.is_empty() => return Ok(Identity::given(id)),
-        Some(Value::Number(id)) if is_exact(id) => return Ok(Identity::given(&id.to_string())),
+        Some(Node::Text(id)) if !id.as_str().is_empty() => return Ok(Identity::given(id.as_str())),
+        Some(Node::Number(id)) if is_exact(id) => return Ok(Identity::given(&id.to_string())),
         // Too large to be told from its neighbours once it is a float: the bytes tell.
-        Some(Value::Number(_)) => return Ok(Identity::of_bytes(raw.get().as_bytes())),
-        None | Some(Value::Null) if platform != Platform::Dub => (),
-        None | Some(Value::Null) => return Err(place.fault("`id` is missing")),
-        Some(Value::String(_)) => return Err(place.fault("`id` is empty")),
+        Some(Node::Number(_)) => return Ok(Identity::of_bytes(raw.as_bytes())),
+        None | Some(Node::Null) if platform != Platform::Dub => (),
+        None | Some(Node::Null) => return Err(place.fault("`id` is missing")),
+        Some(Node::Text(_)) => return Err(place.fault("`id` is empty")),
         Some(other) => {
-            let found = kind_of(other);
+            let found = other.kind();
             return Err(place.fault(&format!("`id`: expected a string, found {found}")));
         }
     }
@@ -215,20 +234,20 @@ fn identity(
                 None => Identity::given(&id),
             })
         }
-        None => Ok(Identity::of_bytes(raw.get().as_bytes())),
+        None => Ok(Identity::of_bytes(raw.as_bytes())),
     }
 }
 
-fn required_text(
-    envelope: &Map<String, Value>,
+fn required_text<'a>(
+    envelope: &'a Object<'_>,
     field: &str,
     place: Place,
-) -> Result<String, Rejection> {
+) -> Result<&'a str, Rejection> {
     match envelope.get(field) {
-        Some(Value::String(text)) if !text.trim().is_empty() => Ok(text.clone()),
-        Some(Value::String(_)) => Err(place.fault(&format!("`{field}` is empty"))),
+        Some(Node::Text(text)) if !text.as_str().trim().is_empty() => Ok(text.as_str()),
+        Some(Node::Text(_)) => Err(place.fault(&format!("`{field}` is empty"))),
         Some(other) => {
-            let found = kind_of(other);
+            let found = other.kind();
             Err(place.fault(&format!("`{field}`: expected a string, found {found}")))
         }
         None => Err(place.fault(&format!("`{field}` is missing"))),
@@ -236,7 +255,7 @@ fn required_text(
 }
 
 fn required_time(
-    envelope: &Map<String, Value>,
+    envelope: &Object<'_>,
     field: &str,
     platform: Platform,
     place: Place,
@@ -249,17 +268,6 @@ fn required_time(
         };
         place.fault(&format!("`{field}`: expected {expected}"))
     })
-}
-
-fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
 }
 
 #[cfg(test)]

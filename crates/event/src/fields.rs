@@ -2,20 +2,21 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value};
+use serde_json::Number;
 
 use crate::derive::referrer_of;
 use crate::moment::Timestamp;
 use crate::names::{BadName, LinkId, ProfileId};
+use crate::node::{Node, Object};
 
 /// The fields of one JSON object.
 #[derive(Clone, Copy)]
-pub(crate) struct Fields<'a>(pub(crate) &'a Map<String, Value>);
+pub(crate) struct Fields<'a>(pub(crate) &'a Object<'a>);
 
 impl<'a> Fields<'a> {
     /// The first of these names that is there and not null.
-    pub(crate) fn first(self, names: &[&str]) -> Option<&'a Value> {
-        names.iter().find_map(|name| self.0.get(*name).filter(|value| !value.is_null()))
+    pub(crate) fn first(self, names: &[&str]) -> Option<&'a Node<'a>> {
+        names.iter().find_map(|name| self.0.get(name).filter(|value| !matches!(value, Node::Null)))
     }
 
     /// A text; anything else counts as absent.
@@ -26,9 +27,9 @@ impl<'a> Fields<'a> {
     /// What tells one visitor from another: a text that is not blank, or a number as text.
     pub(crate) fn token(self, name: &str) -> Option<Cow<'a, str>> {
         match self.first(&[name])? {
-            Value::String(text) if text.trim().is_empty() => None,
-            Value::String(text) => Some(Cow::Borrowed(text)),
-            Value::Number(number) if is_exact(number) => Some(Cow::Owned(number.to_string())),
+            Node::Text(text) if text.as_str().trim().is_empty() => None,
+            Node::Text(text) => Some(Cow::Borrowed(text.as_str())),
+            Node::Number(number) if is_exact(number) => Some(Cow::Owned(number.to_string())),
             _ => None,
         }
     }
@@ -54,7 +55,11 @@ impl<'a> Fields<'a> {
             (float.fract() == 0.0 && float.abs() < 9e15).then_some(float as i64)
         };
         let written = || value.as_str()?.trim().parse().ok();
-        value.as_i64().or_else(|| value.as_f64().and_then(whole)).or_else(written)
+        let number = value.as_number();
+        number
+            .and_then(Number::as_i64)
+            .or_else(|| number.and_then(Number::as_f64).and_then(whole))
+            .or_else(written)
     }
 
     /// An object inside this one.
@@ -85,11 +90,11 @@ impl<'a> Fields<'a> {
     ) -> Result<T, String> {
         let checked = match self.first(names) {
             None => return Err(format!("missing_field:{field}")),
-            Some(Value::String(text)) if text.trim().is_empty() => {
+            Some(Node::Text(text)) if text.as_str().trim().is_empty() => {
                 return Err(format!("missing_field:{field}"));
             }
-            Some(Value::String(text)) => check(text),
-            Some(Value::Number(number)) if is_exact(number) => check(&number.to_string()),
+            Some(Node::Text(text)) => check(text.as_str()),
+            Some(Node::Number(number)) if is_exact(number) => check(&number.to_string()),
             Some(_) => Err(BadName("not a text")),
         };
         checked.map_err(|_| format!("invalid_field:{field}"))
@@ -97,19 +102,21 @@ impl<'a> Fields<'a> {
 }
 
 /// Whether a number names one thing: a float stands for all its neighbours.
-pub(crate) fn is_exact(number: &serde_json::Number) -> bool {
+pub(crate) fn is_exact(number: &Number) -> bool {
     number.is_i64() || number.is_u64()
 }
 
 /// RFC 3339, Unix seconds or Unix milliseconds, as a number or as a string.
-pub(crate) fn moment_of(value: &Value) -> Option<Timestamp> {
+pub(crate) fn moment_of(value: &Node<'_>) -> Option<Timestamp> {
     match value {
-        Value::Number(number) => match number.as_i64() {
+        Node::Number(number) => match number.as_i64() {
             Some(whole) => Some(Timestamp::from_number(whole)),
             None => number.as_f64().map(Timestamp::from_fraction),
         },
-        Value::String(text) => Timestamp::from_rfc3339(text.trim())
-            .or_else(|| text.trim().parse().ok().map(Timestamp::from_number)),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        Node::Text(text) => {
+            let text = text.as_str().trim();
+            Timestamp::from_rfc3339(text).or_else(|| text.parse().ok().map(Timestamp::from_number))
+        }
+        Node::Null | Node::Bool(_) | Node::Array(_) | Node::Object(_) => None,
     }
 }

@@ -15,6 +15,7 @@ mod ledger;
 mod linktree;
 mod moment;
 mod names;
+mod node;
 mod packet;
 mod privacy;
 mod projection;

@@ -53,20 +53,25 @@ impl Timestamp {
     /// RFC 3339 with any offset; `None` for anything else.
     pub fn from_rfc3339(text: &str) -> Option<Self> {
         let parsed = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-        i64::try_from(parsed.unix_timestamp_nanos().div_euclid(1_000_000))
-            .ok()
-            .map(Self::from_millis)
+        // Both round down, before the epoch too.
+        let (seconds, millis) = (parsed.unix_timestamp(), i64::from(parsed.millisecond()));
+        Some(Self::from_millis(seconds * 1000 + millis))
     }
 
     /// RFC 3339 in UTC with milliseconds.
     pub fn to_rfc3339(self) -> String {
-        let nanos = i128::from(self.0) * 1_000_000;
-        let moment = UtcDateTime::from_unix_timestamp_nanos(nanos)
+        std::str::from_utf8(&self.rfc3339()).expect("digits are ASCII").to_owned()
+    }
+
+    /// As [`Timestamp::to_rfc3339`], in ASCII.
+    pub(crate) fn rfc3339(self) -> [u8; 24] {
+        let moment = UtcDateTime::from_unix_timestamp(self.as_seconds())
             .expect("a Timestamp lies within the years 1 to 9999");
         let (date, time) = (moment.date(), moment.time());
         let mut text = *b"0000-00-00T00:00:00.000Z";
         // By hand: each event is written with two of them, and formatting is several times slower.
         let year = u32::try_from(date.year()).expect("years are 1 to 9999");
+        let millis = u32::try_from(self.0.rem_euclid(1000)).expect("a remainder of 1000");
         for (place, number) in [
             (0..4, year),
             (5..7, u32::from(u8::from(date.month()))),
@@ -74,11 +79,11 @@ impl Timestamp {
             (11..13, u32::from(time.hour())),
             (14..16, u32::from(time.minute())),
             (17..19, u32::from(time.second())),
-            (20..23, u32::from(time.millisecond())),
+            (20..23, millis),
         ] {
             write_digits(&mut text[place], number);
         }
-        std::str::from_utf8(&text).expect("digits are ASCII").to_owned()
+        text
     }
 
     /// Milliseconds since the epoch.

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::node::{Node, Object};
 use crate::secret::SigningKey;
 
 /// A visitor's pseudonym: 64 bits of an HMAC under the deployment's visitor key.
@@ -69,20 +70,22 @@ impl VisitorKey {
 }
 
 /// Keys that name a person wherever they stand. Compared without case, `_` and `-`.
-const ANYWHERE: [&str; 12] = [
-    "ip",
-    "ipaddress",
-    "useragent",
-    "ua",
-    "visitorid",
-    "email",
-    "emailaddress",
-    "phone",
-    "phonenumber",
-    "avatar",
-    "clientip",
-    "remoteip",
-];
+fn is_personal_anywhere(key: &str) -> bool {
+    matches!(
+        key,
+        "ip" | "ipaddress"
+            | "useragent"
+            | "ua"
+            | "visitorid"
+            | "email"
+            | "emailaddress"
+            | "phone"
+            | "phonenumber"
+            | "avatar"
+            | "clientip"
+            | "remoteip"
+    )
+}
 /// Parts of keys that name a person inside an object that describes one: `first_name`, `avatar_url`.
 const INSIDE_A_PERSON: [&str; 8] =
     ["name", "email", "phone", "avatar", "address", "image", "photo", "birth"];
@@ -104,8 +107,11 @@ fn is_of_a_person(key: &str) -> bool {
     // A profile's own name in its address is what it is known by.
     key != "username"
         && PERSONS.iter().any(|person| {
-            key.strip_prefix(person)
-                .is_some_and(|rest| OF_A_PERSON.iter().any(|part| rest.starts_with(part)))
+            // Nearly every key differs from nearly every person in its first letter.
+            key.as_bytes().first() == person.as_bytes().first()
+                && key
+                    .strip_prefix(person)
+                    .is_some_and(|rest| OF_A_PERSON.iter().any(|part| rest.starts_with(part)))
         })
 }
 
@@ -146,8 +152,38 @@ impl PersonalKeys {
         }
     }
 
+    /// Removes them from what is about to be kept.
+    pub(crate) fn redact_object(&self, fields: &mut Object<'_>) {
+        self.redact_fields(fields, false);
+    }
+
+    fn redact_fields(&self, fields: &mut Object<'_>, person: bool) {
+        fields.retain(|key, inner| {
+            let key = folded(key);
+            if self.names_a_person(&key, person) {
+                return false;
+            }
+            if matches!(inner, Node::Object(_) | Node::Array(_)) {
+                self.redact_node(inner, person || is_person(&key));
+            }
+            true
+        });
+    }
+
+    fn redact_node(&self, node: &mut Node<'_>, person: bool) {
+        match node {
+            Node::Object(fields) => self.redact_fields(fields, person),
+            Node::Array(items) => {
+                for item in items {
+                    self.redact_node(item, person);
+                }
+            }
+            Node::Null | Node::Bool(_) | Node::Number(_) | Node::Text(_) => (),
+        }
+    }
+
     fn names_a_person(&self, key: &str, inside_a_person: bool) -> bool {
-        ANYWHERE.contains(&key)
+        is_personal_anywhere(key)
             || self.0.contains(key)
             || is_of_a_person(key)
             || (inside_a_person && INSIDE_A_PERSON.iter().any(|part| key.contains(part)))
@@ -159,18 +195,30 @@ fn folded(key: &str) -> Cow<'_, str> {
     if key.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9')) {
         return Cow::Borrowed(key);
     }
-    let kept = key.chars().filter(|c| !matches!(c, '_' | '-'));
     if key.is_ascii() {
-        return kept.map(|c| c.to_ascii_lowercase()).collect();
+        let mut folded = Vec::with_capacity(key.len());
+        folded.extend(key.bytes().filter(|byte| !matches!(byte, b'_' | b'-')));
+        folded.make_ascii_lowercase();
+        return Cow::Owned(String::from_utf8(folded).expect("ASCII without some of it is ASCII"));
     }
-    kept.flat_map(char::to_lowercase).collect()
+    key.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+
+    proptest! {
+        #[test]
+        fn every_key_is_folded_alike(key in r"([a-zA-Z0-9_\-]{0,12}|.{0,12})") {
+            let plainly: String =
+                key.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect();
+            prop_assert_eq!(folded(&key), plainly);
+        }
+    }
 
     #[test]
     fn keys_that_name_a_person_go_at_any_depth() {

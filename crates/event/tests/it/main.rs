@@ -4,6 +4,7 @@ mod age;
 mod counting;
 mod dub;
 mod envelope;
+mod kept;
 mod linktree;
 mod privacy;
 mod projection;
