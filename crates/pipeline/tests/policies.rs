@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by ending")]
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +13,9 @@ use treehook_event::{
     Accepted, Body, Consumer, Delivery, Event, EventType, Failure, Handler, Identity, Intake,
     Packet, Publisher, ReceiverId, SourceName, Timestamp, decode_batch,
 };
-use treehook_pipeline::{Forward, Gather, GatherLimits, Ledger, Limits, Spool, Unkept, drain};
+use treehook_pipeline::{
+    Forward, Gather, GatherLimits, GiveWay, Ledger, Limits, Spool, Unkept, drain,
+};
 
 fn event(identity: &str) -> Event {
     Event {
@@ -424,4 +426,52 @@ async fn of_a_packet_that_is_refused_only_what_is_at_fault_goes_on_as_unfit() {
     let told: Vec<(&str, &str)> = published.iter().map(|(name, label)| (&**name, *label)).collect();
     let plain = "unknown";
     assert_eq!(told, [("a", plain), ("b", plain), ("c", plain), ("poison", "unfit"), ("d", plain)]);
+}
+
+/// Takes a tenth of a second for each call, and remembers how many events it got at once.
+#[derive(Default)]
+struct Slow(Mutex<Vec<usize>>);
+
+impl Handler<Packet> for &'static Slow {
+    async fn handle(&self, packets: &[Packet]) -> Result<(), Failure> {
+        let events = packets.iter().map(|packet| packet.events).sum();
+        self.0.lock().unwrap().push(events);
+        tokio::time::timeout(Duration::from_millis(100), std::future::pending::<()>())
+            .await
+            .unwrap_err();
+        Ok(())
+    }
+
+    async fn bury(&self, _packet: &Packet, _reason: &str) -> Result<(), Failure> {
+        unreachable!("nothing is at fault")
+    }
+
+    async fn ready(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_relay_gives_way_to_live_traffic_and_takes_all_at_once_without() {
+    let slow = leaked(Slow::default());
+    let accepted = Arc::new(AtomicU64::new(5));
+    let relay = GiveWay::new(slow, Arc::clone(&accepted));
+    let packets = [150, 40, 60, 500].map(|events| {
+        let body = Vec::new();
+        Packet { routing_key: "a.b".into(), events, body }
+    });
+    let handle = async || {
+        let started = tokio::time::Instant::now();
+        relay.handle(&packets).await.unwrap();
+        (std::mem::take(&mut *slow.0.lock().unwrap()), started.elapsed().as_millis())
+    };
+    assert_eq!(handle().await.0, [750]);
+    accepted.store(6, Ordering::Relaxed);
+    let (parts, took) = handle().await;
+    assert_eq!(parts, [190, 60, 500]);
+    assert!(took >= 600, "each part is followed by as long a rest, not {took} ms");
+    // Nothing has come since.
+    let a_second = Duration::from_secs(1);
+    tokio::time::timeout(a_second, std::future::pending::<()>()).await.unwrap_err();
+    assert_eq!(handle().await.0, [750]);
 }

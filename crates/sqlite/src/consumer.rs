@@ -27,6 +27,10 @@ const RECEIVE_BYTES_MAX: i64 = 4 << 20;
 /// some 100 KB.
 const SETTLED_MAX: usize = 10_000;
 
+/// Rows whose sizes are looked at first: enough for rows of an outage, where many events share each; of
+/// rows with an event each there are as many as events are taken. Each is a page that is read.
+const SIZES_FIRST: usize = 64;
+
 /// What settles a delivery of the queue.
 #[derive(Debug)]
 pub struct Receipt(i64);
@@ -76,19 +80,8 @@ impl<T: Taken> QueueConsumer<T> {
     /// What is there now.
     async fn look(&mut self, limit: usize) -> Result<Vec<Delivery<Receipt, T>>, Failure> {
         let readers = self.queue.database.readers();
-        // Sizes first, so that no payload is read that would not be taken.
         let settled = self.settled_ids();
-        let sizes: Vec<(i64, i64, i64)> = query_as(
-            "select id, events, bytes from batches where id > ?1 \
-             and id not in (select value from json_each(?2)) order by id limit ?3",
-        )
-        .bind(self.cursor)
-        .bind(&settled)
-        .bind(i64::try_from(limit.max(1)).unwrap_or(i64::MAX))
-        .fetch_all(readers)
-        .await
-        .map_err(failure)?;
-        let Some(last) = last_within(&sizes, limit) else { return Ok(Vec::new()) };
+        let Some(last) = self.last_to_take(&settled, limit).await? else { return Ok(Vec::new()) };
         if self.suspicion == Suspicion::Unknown {
             self.suspicion = self.begin(last).await;
         }
@@ -112,6 +105,30 @@ impl<T: Taken> QueueConsumer<T> {
         // Nothing is awaited from here on: a receive that is dropped has not taken anything.
         self.cursor = last;
         Ok(deliveries)
+    }
+
+    /// The last row of those that are taken together, by their sizes alone: no payload is read that would
+    /// not be taken.
+    async fn last_to_take(&self, settled: &str, limit: usize) -> Result<Option<i64>, Failure> {
+        let mut rows_max = SIZES_FIRST.min(limit.max(1));
+        loop {
+            let sizes: Vec<(i64, i64, i64)> = query_as(
+                "select id, events, bytes from batches where id > ?1 \
+                 and id not in (select value from json_each(?2)) order by id limit ?3",
+            )
+            .bind(self.cursor)
+            .bind(settled)
+            .bind(i64::try_from(rows_max).unwrap_or(i64::MAX))
+            .fetch_all(self.queue.database.readers())
+            .await
+            .map_err(failure)?;
+            let last = last_within(&sizes, limit);
+            let would_take_more = last.is_some() && last == sizes.last().map(|(id, ..)| *id);
+            if !would_take_more || sizes.len() < rows_max || rows_max >= limit {
+                return Ok(last);
+            }
+            rows_max = limit;
+        }
     }
 
     /// What to think of the rows of a first batch, which goes up to `last`.

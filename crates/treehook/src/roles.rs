@@ -78,11 +78,12 @@ impl Roles {
         self.vitals.database_up = Some(Arc::new(AtomicBool::new(true)));
         let broker = self.start_broker("serve")?;
         let public = match &broker {
-            None => self.start_front(outbox.clone(), outbox, false)?,
+            None => self.start_front(outbox.clone(), outbox, false, Arc::default())?,
             Some(broker) => {
-                self.start_relay(&queue, broker);
+                let accepted = Arc::default();
+                self.start_relay(&queue, broker, Arc::clone(&accepted));
                 let spool = Spool::new(broker.publisher(), outbox);
-                self.start_front(spool, broker.publisher(), false)?
+                self.start_front(spool, broker.publisher(), false, accepted)?
             }
         };
         match (broker, &store) {
@@ -99,9 +100,10 @@ impl Roles {
     pub(crate) async fn receive(mut self) -> Result<(Running, Addresses), Failure> {
         let (queue, outbox) = self.open_queue(false).await?;
         let broker = self.start_broker("receive")?.ok_or_else(|| needs("TREEHOOK_AMQP_URL"))?;
-        self.start_relay(&queue, &broker);
+        let accepted = Arc::default();
+        self.start_relay(&queue, &broker, Arc::clone(&accepted));
         let spool = Spool::new(broker.publisher(), outbox);
-        let public = self.start_front(spool, broker.publisher(), true)?;
+        let public = self.start_front(spool, broker.publisher(), true, accepted)?;
         let store = match &self.config.database_url {
             Some(url) => Some(Store::open(Some(url), &self.config.data_dir).await?),
             None => None,
@@ -127,7 +129,8 @@ impl Roles {
             }
             self.held.push(datadir::hold(dir)?);
             let queue = Queue::open(dir, self.queue_limits()).await?;
-            self.start_relay(&queue, &broker);
+            // Nobody delivers to a worker.
+            self.start_relay(&queue, &broker, Arc::default());
             let (left, stop) = (journal::left_behind(dir)?, self.process.stop.clone());
             self.process.spawn(books::state_left_behind(left, broker.publisher(), stop));
         }
@@ -205,15 +208,15 @@ impl Roles {
         Ok(Some(broker))
     }
 
-    /// The door, publishing through `publisher`. What it promises is stated through `desk`; at the
+    /// The door, publishing through `publisher` and counting in `accepted`. What it promises is stated through `desk`; at the
     /// end too, unless the next start in this directory can just as well.
     fn start_front<P: Publisher + 'static, D: Publisher + 'static>(
         &mut self,
         publisher: P,
         desk: D,
         states_end: bool,
+        accepted: Arc<AtomicU64>,
     ) -> Result<SocketAddr, Failure> {
-        let accepted = Arc::new(AtomicU64::new(0));
         self.vitals.accepted = Some(Arc::clone(&accepted));
         if self.config.visitor_key.is_none() && self.config.amqp_url.is_some() {
             warn!(

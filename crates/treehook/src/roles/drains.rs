@@ -1,11 +1,11 @@
 //! What drains a queue: the relay, and the workers of either mode.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use metrics::counter;
 use tracing::warn;
-use treehook_pipeline::{Announce, Backoff, Bury, Forward, Limits, Record, Spool, drain};
+use treehook_pipeline::{Announce, Backoff, Bury, Forward, GiveWay, Limits, Record, Spool, drain};
 use treehook_rabbitmq::{Broker, Which};
 use treehook_sqlite::Queue;
 
@@ -17,8 +17,10 @@ use crate::store::Store;
 use crate::upkeep::{Resilience, keep_up, prepared};
 
 impl Roles {
-    pub(super) fn start_relay(&mut self, queue: &Queue, broker: &Broker) {
-        let handler = Forward::new(broker.publisher(), counter!("treehook_outbox_replayed_total"));
+    /// Gives way while `accepted` changes: to what comes in through the front door meanwhile.
+    pub(super) fn start_relay(&mut self, queue: &Queue, broker: &Broker, accepted: Arc<AtomicU64>) {
+        let replayed = counter!("treehook_outbox_replayed_total");
+        let handler = GiveWay::new(Forward::new(broker.publisher(), replayed), accepted);
         let stop = self.process.stop.clone();
         let mut consumer = queue.relay();
         let resilience = self.resilience();
