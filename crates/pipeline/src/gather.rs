@@ -2,10 +2,15 @@
 //! are in flight goes out as one; one request at rest is not delayed.
 
 use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
+use tracing::error;
 use treehook_event::{Accepted, Event, Failure, Intake, Publisher};
 
 use crate::ledger::{Journal, Ledger};
@@ -61,8 +66,7 @@ impl Gather {
         limits: GatherLimits,
     ) -> (Self, JoinHandle<()>) {
         let (requests, waiting) = mpsc::channel(limits.waiting.max(1));
-        let outlet = Arc::new(Outlet { publisher, ledger });
-        let task = tokio::spawn(gather(waiting, outlet, limits));
+        let task = tokio::spawn(gather(waiting, Outlet { publisher, ledger }, limits));
         (Self { requests }, task)
     }
 }
@@ -87,19 +91,25 @@ struct Outlet<P, J> {
     ledger: Arc<Ledger<J>>,
 }
 
+/// Publishes within this task: handing each batch to a task of its own would wake another thread, which
+/// costs a request at rest more than anything else here.
 async fn gather<P: Publisher + 'static, J: Journal + 'static>(
     mut requests: mpsc::Receiver<Waiting>,
-    outlet: Arc<Outlet<P, J>>,
+    outlet: Outlet<P, J>,
     limits: GatherLimits,
 ) {
-    let mut in_flight = JoinSet::new();
+    let mut in_flight = FuturesUnordered::new();
     let mut waiting: Vec<Waiting> = Vec::new();
-    loop {
-        while in_flight.len() >= limits.in_flight.max(1) {
-            in_flight.join_next().await;
-        }
-        if waiting.is_empty() && requests.recv_many(&mut waiting, limits.events).await == 0 {
-            break;
+    let mut is_open = true;
+    while is_open || !waiting.is_empty() || !in_flight.is_empty() {
+        let has_room = in_flight.len() < limits.in_flight.max(1);
+        if waiting.is_empty() || !has_room {
+            tokio::select! {
+                Some(()) = in_flight.next() => (),
+                received = requests.recv_many(&mut waiting, limits.events),
+                    if is_open && has_room => is_open = received > 0,
+            }
+            continue;
         }
         // Whoever is ready to run may still join: a moment of scheduling, not of time.
         tokio::task::yield_now().await;
@@ -110,9 +120,15 @@ async fn gather<P: Publisher + 'static, J: Journal + 'static>(
         }
         let rest = waiting.split_off(fitting(&waiting, limits));
         let batch = std::mem::replace(&mut waiting, rest);
-        in_flight.spawn(publish(Arc::clone(&outlet), batch));
+        in_flight.push(publish_unharmed(&outlet, batch));
     }
-    while in_flight.join_next().await.is_some() {}
+}
+
+/// A panic takes one batch with it, whose requests are told that publishing has stopped; the others go on.
+async fn publish_unharmed<P: Publisher, J: Journal>(outlet: &Outlet<P, J>, batch: Vec<Waiting>) {
+    if AssertUnwindSafe(publish(outlet, batch)).catch_unwind().await.is_err() {
+        error!("a publish failed by a panic");
+    }
 }
 
 /// How many of the waiting requests go out together: at least one.
@@ -126,7 +142,7 @@ fn fitting(waiting: &[Waiting], limits: GatherLimits) -> usize {
     fits.count().max(1)
 }
 
-async fn publish<P: Publisher, J: Journal>(outlet: Arc<Outlet<P, J>>, batch: Vec<Waiting>) {
+async fn publish<P: Publisher, J: Journal>(outlet: &Outlet<P, J>, batch: Vec<Waiting>) {
     let mut events: Vec<Event> =
         Vec::with_capacity(batch.iter().map(|request| request.events.len()).sum());
     let mut answers = Vec::with_capacity(batch.len());

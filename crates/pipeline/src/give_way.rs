@@ -12,11 +12,14 @@ use treehook_event::{Failure, Handler, Packet};
 const LIVE_FOR: Duration = Duration::from_secs(1);
 /// Events that are passed on at once while there is: what a delivery may have to wait behind.
 const EVENTS_AT_ONCE: usize = 200;
+/// The rest after each, in times of what it took: a quarter of the time is the relay's, which is still as
+/// much as workers count.
+const REST: u32 = 3;
 /// The longest rest.
 const REST_MAX: Duration = Duration::from_millis(250);
 
 /// Passes packets on as fast as it can while nothing else is published. Beside live traffic it passes on few
-/// at once, and rests after each for as long as they took: broker and processor have their own queues, and
+/// at once, and rests after each for longer than they took: broker and processor have their own queues, and
 /// a delivery should not find us in front of it everywhere.
 #[derive(Debug)]
 pub struct GiveWay<H> {
@@ -66,7 +69,7 @@ impl<H: Handler<Packet>> Handler<Packet> for GiveWay<H> {
             let started = Instant::now();
             self.inner.handle(few).await?;
             rest = others;
-            sleep(started.elapsed().min(REST_MAX)).await;
+            sleep((started.elapsed() * REST).min(REST_MAX)).await;
         }
         Ok(())
     }
