@@ -140,7 +140,8 @@ where
 }
 
 /// Whether a batch is so large that more is likely to wait. A single event never is, since a queue may
-/// have its reasons to hand it out alone.
+/// have its reasons to hand it out alone. Packets count as one each, so that a relay, which has nothing
+/// to decode, takes one batch after the other.
 fn is_full<R, T>(deliveries: &[Delivery<R, T>], limits: &Limits) -> bool {
     let events: usize = deliveries.iter().map(|delivery| delivery.events.len()).sum();
     events > 1 && events.saturating_mul(2) >= limits.batch

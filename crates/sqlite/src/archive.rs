@@ -2,37 +2,68 @@
 
 use std::collections::HashSet;
 
-use sqlx::SqliteConnection;
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection, query_scalar};
 use treehook_event::{Body, Event, Failure, Key, LinkId, ProfileId, Timestamp, Visit, VisitKind};
 
 use crate::bulk::{ROWS_MAX, Values, is_full, with_values};
-use crate::classify::failure;
+use crate::classify::{damaged, failure};
 
 const HEAD: &str = "insert into events (key, day, source, identity, type, occurred_at, received_at, \
      applied_at, profile_id, link_id, kind, country, referrer, device, visitor, detail, payload)";
 // Not `or ignore`: that would pass over a violated check as if it were a duplicate.
-const TAIL: &str = "on conflict (key) do nothing returning key";
+const TAIL: &str = "on conflict (key) do nothing";
 
-/// Archives the events that are not there yet; says at which positions of the batch they stand.
-pub(crate) async fn insert(
-    connection: &mut SqliteConnection,
-    events: &[Event],
-    now: Timestamp,
-) -> Result<Vec<usize>, Failure> {
-    let rows: Vec<(Key, &Event)> = events.iter().map(|event| (event.key(), event)).collect();
-    let mut inserted: HashSet<Vec<u8>> = HashSet::with_capacity(rows.len());
-    for chunk in rows.chunks(ROWS_MAX) {
-        let mut statement = with_values(HEAD, TAIL, chunk, |values, (key, event)| {
-            bind(values, *key, event, now);
-        });
-        let query = statement.build_query_scalar::<Vec<u8>>().persistent(is_full(chunk));
-        inserted.extend(query.fetch_all(&mut *connection).await.map_err(failure)?);
+/// Events that are ready to be archived: what takes time and needs no database is done, so that it can be
+/// while the database is another batch's.
+pub(crate) struct Prepared {
+    keys: Vec<Key>,
+    /// Statements over up to [`ROWS_MAX`] events each, and whether they come again word for word.
+    inserts: Vec<(QueryBuilder<Sqlite>, bool)>,
+}
+
+impl Prepared {
+    pub(crate) fn of(events: &[Event], now: Timestamp) -> Self {
+        let rows: Vec<(Key, &Event)> = events.iter().map(|event| (event.key(), event)).collect();
+        let insert = |chunk: &[(Key, &Event)]| {
+            let statement = with_values(HEAD, TAIL, chunk, |values, (key, event)| {
+                bind(values, *key, event, now)
+            });
+            (statement, is_full(chunk))
+        };
+        let inserts = rows.chunks(ROWS_MAX).map(insert).collect();
+        Self { keys: rows.into_iter().map(|(key, _)| key).collect(), inserts }
     }
-    let fresh = rows.iter().enumerate().filter_map(|(position, (key, _))| {
-        // `remove`, not `contains`: the same identity twice in one batch still counts once.
-        inserted.remove(key.0.as_slice()).then_some(position)
-    });
-    Ok(fresh.collect())
+
+    /// Archives the events that are not there yet; says at which positions of the batch they stand. Nobody
+    /// else writes between the look and the inserts: the transaction began as a writer's.
+    pub(crate) async fn insert(
+        self,
+        connection: &mut SqliteConnection,
+    ) -> Result<Vec<usize>, Failure> {
+        // The same identity twice in one batch counts once, too.
+        let mut seen = known(connection, &self.keys).await?;
+        for (mut statement, comes_again) in self.inserts {
+            let statement = statement.build().persistent(comes_again);
+            statement.execute(&mut *connection).await.map_err(failure)?;
+        }
+        let fresh = self.keys.iter().enumerate();
+        Ok(fresh.filter_map(|(position, key)| seen.insert(*key).then_some(position)).collect())
+    }
+}
+
+/// Which of these are archived. Asked for beforehand: hardly any is, while an insert that returned its
+/// rows would return nearly all of them, one by one from the connection's thread.
+async fn known(connection: &mut SqliteConnection, keys: &[Key]) -> Result<HashSet<Key>, Failure> {
+    let asked: serde_json::Value = keys.iter().map(|key| hex::encode(key.0)).collect();
+    let found: Vec<Vec<u8>> = query_scalar(
+        "select key from events where key in (select unhex(value) from json_each(?1))",
+    )
+    .bind(asked.to_string())
+    .fetch_all(connection)
+    .await
+    .map_err(failure)?;
+    let key = |bytes: Vec<u8>| bytes.try_into().map(Key).map_err(|_| damaged("a key's length"));
+    found.into_iter().map(key).collect()
 }
 
 fn bind(values: &mut Values<'_>, key: Key, event: &Event, now: Timestamp) {

@@ -5,12 +5,13 @@ use treehook_event::{
     Event, Failure, LinkId, MilestoneRow, Recorded, Rollup, Timestamp, fold, settled,
 };
 
+use crate::archive::Prepared;
 use crate::bulk;
 use crate::classify::failure;
 use crate::database::Database;
 use crate::states::{LINKS, PROFILES};
 use crate::visitors::{LINK_VISITORS, PROFILE_VISITORS};
-use crate::{archive, counts, ledger, minutes};
+use crate::{counts, ledger, minutes};
 
 /// Archives and counts what is fresh.
 pub(crate) async fn record(
@@ -21,8 +22,9 @@ pub(crate) async fn record(
     if events.is_empty() {
         return Ok(Recorded::default());
     }
+    let prepared = Prepared::of(events, now);
     let mut transaction = database.write().await?;
-    let fresh = archive::insert(&mut transaction, events, now).await?;
+    let fresh = prepared.insert(&mut transaction).await?;
     add(&mut transaction, &fold(fresh.iter().map(|position| &events[*position])), now).await?;
     ledger::settle(&mut transaction, &settled(events, &fresh)).await?;
     let duplicates = (events.len() - fresh.len()) as u64;

@@ -51,3 +51,27 @@ impl Drop for Background {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::getpriority_process;
+
+    use super::*;
+
+    fn niceness() -> i32 {
+        getpriority_process(None).unwrap()
+    }
+
+    #[tokio::test]
+    async fn its_threads_and_those_they_start_are_nice_and_no_others() {
+        let ours = niceness();
+        let background = Background::start().unwrap();
+        let theirs = background.run(async {
+            let started_there = std::thread::spawn(niceness).join().unwrap();
+            Ok([niceness(), started_there])
+        });
+        let nicest = NICENESS.max(ours);
+        assert_eq!(theirs.await.unwrap(), [nicest, nicest]);
+        assert_eq!(niceness(), ours);
+    }
+}

@@ -48,7 +48,7 @@ fn jitter() -> f64 {
 
 /// Small, so that every limit is met in a run of a few events.
 const LIMITS: Limits = Limits {
-    batch: 5,
+    batch: 3,
     wait: Duration::from_secs(20),
     hold: Duration::from_secs(4),
     chance: jitter,
