@@ -11,7 +11,7 @@ use crate::deliveries::{Deliveries, body};
 use crate::table::Target;
 
 /// Instructions per delivery, at most: what it came to when this was last looked at, and a tenth.
-const INSTRUCTIONS_MAX: f64 = 140_000.0;
+const INSTRUCTIONS_MAX: f64 = 93_000.0;
 /// Deliveries of the shorter and of the longer run; what both have in common is not counted.
 const COUNTS: [u64; 2] = [200, 1200];
 /// Any moment will do, as long as it is always the same.
