@@ -26,7 +26,7 @@ impl Prepared {
         let rows: Vec<(Key, &Event)> = events.iter().map(|event| (event.key(), event)).collect();
         let insert = |chunk: &[(Key, &Event)]| {
             let statement = with_values(HEAD, TAIL, chunk, |values, (key, event)| {
-                bind(values, *key, event, now)
+                bind(values, *key, event, now);
             });
             (statement, is_full(chunk))
         };

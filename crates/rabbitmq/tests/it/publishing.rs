@@ -7,7 +7,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use tokio::time::timeout;
-use treehook_event::{Accepted, Consumer as _, Publisher as _, encode_batch};
+use treehook_event::{Accepted, Consumer as _, Event, Packet, Publisher as _, encode_batch};
 use treehook_rabbitmq::{BrokerState, Which};
 
 use crate::harness::{
@@ -192,13 +192,37 @@ async fn a_publish_that_is_given_up_midway_costs_nobody_else_anything() {
 }
 
 #[tokio::test]
+async fn packets_are_passed_on_unopened_and_the_small_ones_together() {
+    story(async |harness| {
+        let running = harness.broker().await;
+        let events = clicks("a", 150);
+        let small: Vec<Packet> = events.chunks(10).flat_map(Packet::pack).collect();
+        let accepted = running.broker.publisher().publish(&small).await;
+        assert_eq!(accepted, Ok(Accepted::Queued));
+
+        let mut consumer = running.broker.consumer(Which::Aggregate, 10);
+        let deliveries = receive(&mut consumer, 150).await;
+        let counts: Vec<usize> = deliveries.iter().map(|one| one.events.len()).collect();
+        assert_eq!(counts, [100, 50]);
+        let received: Vec<Event> =
+            deliveries.iter().flat_map(|delivery| delivery.events.clone()).collect();
+        assert_eq!(received, events);
+        consumer.settle(receipts(deliveries)).await.unwrap();
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_empty_publish_asks_whether_the_broker_would_take_one() {
     story(async |harness| {
         let running = harness.broker().await;
         let publisher = running.broker.publisher();
-        assert_eq!(publisher.publish(&[]).await, Ok(Accepted::Queued));
+        let nothing: [Event; 0] = [];
+        assert_eq!(publisher.publish(&nothing).await, Ok(Accepted::Queued));
         running.stop().await;
-        assert_eq!(reason(publisher.publish(&[]).await), "broker_down");
+        assert_eq!(reason(publisher.publish(&nothing).await), "broker_down");
+        assert_eq!(reason(publisher.publish(&Packet::pack(&nothing)).await), "broker_down");
         let late = timeout(Duration::from_secs(1), publisher.publish(&[click("a")])).await;
         assert_eq!(reason(late.unwrap()), "broker_down");
     })
