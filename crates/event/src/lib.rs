@@ -45,7 +45,7 @@ pub use failure::{Cause, Failure};
 pub use ledger::{BadEntry, Counting, Entry, Numbers, ReceiverId, Statement};
 pub use moment::{Day, Hour, Minute, Timestamp};
 pub use names::{BadName, EventType, Identity, LinkId, ProfileId, SourceName};
-pub use packet::{PACKET_BYTES, PACKET_EVENTS, Packet};
+pub use packet::Packet;
 pub use privacy::{PersonalKeys, VisitorId, VisitorKey};
 pub use projection::{LinkState, ProfileState, Stamp, Stamped};
 pub use rejection::Rejection;

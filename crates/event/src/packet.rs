@@ -7,11 +7,11 @@ use crate::event::Event;
 
 /// Largest body that is grown by one more event, in bytes: a quorum queue copies a message to every
 /// node, and a worker holds prefetch times as much (256 of these are 32 MiB).
-pub const PACKET_BYTES: usize = 128 << 10;
+const PACKET_BYTES: usize = 128 << 10;
 /// Most events in a packet: from here on it is no longer the messages that a worker's time goes to.
-pub const PACKET_EVENTS: usize = 100;
+const PACKET_EVENTS: usize = 100;
 
-/// One to [`PACKET_EVENTS`] encoded events of one source and type, which can be passed on unopened.
+/// One to 100 encoded events of one source and type, which can be passed on unopened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
     /// `{source}.{type}`: sources have no dot in their name.

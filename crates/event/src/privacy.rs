@@ -134,13 +134,11 @@ impl PersonalKeys {
         match value {
             Value::Object(fields) => {
                 fields.retain(|key, inner| {
-                    let key = folded(key);
-                    if self.names_a_person(&key, person) {
-                        return false;
+                    let inside = self.inside(key, person);
+                    if let Some(person) = inside {
+                        self.redact_inside(inner, person);
                     }
-                    // What stands deeper inside a person is still about them.
-                    self.redact_inside(inner, person || is_person(&key));
-                    true
+                    inside.is_some()
                 });
             }
             Value::Array(items) => {
@@ -159,14 +157,11 @@ impl PersonalKeys {
 
     fn redact_fields(&self, fields: &mut Object<'_>, person: bool) {
         fields.retain(|key, inner| {
-            let key = folded(key);
-            if self.names_a_person(&key, person) {
-                return false;
+            let inside = self.inside(key, person);
+            if let Some(person) = inside {
+                self.redact_node(inner, person);
             }
-            if matches!(inner, Node::Object(_) | Node::Array(_)) {
-                self.redact_node(inner, person || is_person(&key));
-            }
-            true
+            inside.is_some()
         });
     }
 
@@ -180,6 +175,13 @@ impl PersonalKeys {
             }
             Node::Null | Node::Bool(_) | Node::Number(_) | Node::Text(_) => (),
         }
+    }
+
+    /// Whether what stands under this key is about a person; none if it is removed. What stands deeper
+    /// inside a person is still about them.
+    fn inside(&self, key: &str, person: bool) -> Option<bool> {
+        let key = folded(key);
+        (!self.names_a_person(&key, person)).then(|| person || is_person(&key))
     }
 
     fn names_a_person(&self, key: &str, inside_a_person: bool) -> bool {

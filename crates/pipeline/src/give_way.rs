@@ -12,8 +12,8 @@ use treehook_event::{Failure, Handler, Packet};
 const LIVE_FOR: Duration = Duration::from_secs(1);
 /// Events that are passed on at once while there is: what a delivery may have to wait behind.
 const EVENTS_AT_ONCE: usize = 200;
-/// The rest after each, in times of what it took: a quarter of the time is the relay's, which is still as
-/// much as workers count.
+/// The rest after each, in times of what it took: a quarter of the time is the relay's. With a rest as long as
+/// they took, p99 of live traffic was still 5 times what it is without a relay.
 const REST: u32 = 3;
 /// The longest rest.
 const REST_MAX: Duration = Duration::from_millis(250);
