@@ -56,7 +56,7 @@ pub use report::{
 pub use rollup::{Counts, Dimension, LIVE_MINUTES, MinuteCount, Rollup, fold};
 pub use scheme::{Encoding, KeyEncoding, Part, Scheme, SchemeError, TimestampPlace};
 pub use seams::{
-    Accepted, Consumer, Delivery, Difference, Erased, EventStore, Handler, HistoryRow, Intake,
+    Accepted, Carried, Consumer, Delivery, Difference, Erased, EventStore, Handler, HistoryRow, Intake,
     Maintained, Publisher, Recorded, Subjects, Tally,
 };
 pub use secret::{BadSecret, SigningKey};

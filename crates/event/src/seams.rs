@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::ledger::Statement;
 use crate::moment::{Day, Hour, Minute, Timestamp};
 use crate::names::{EventType, Identity, LinkId, ProfileId, SourceName};
+use crate::packet::Packet;
 use crate::privacy::VisitorId;
 use crate::report::{AudienceCount, HourCount, LinkTotal, MilestoneRow, ProfileSummary};
 use crate::rollup::{Dimension, MinuteCount};
@@ -26,7 +27,25 @@ pub enum Accepted {
     Spooled,
 }
 
-/// Where events go: each by itself, or in [`Packet`](crate::Packet)s that nobody opens on the way.
+/// What travels: an event, or a [`Packet`] of them.
+pub trait Carried: Send {
+    /// How many events that is.
+    fn events(&self) -> usize;
+}
+
+impl Carried for Event {
+    fn events(&self) -> usize {
+        1
+    }
+}
+
+impl Carried for Packet {
+    fn events(&self) -> usize {
+        self.events
+    }
+}
+
+/// Where events go: each by itself, or in [`Packet`]s that nobody opens on the way.
 pub trait Publisher<T = Event>: Send + Sync {
     /// `Ok` is a promise: every event is durable on the other side. On `Err` some may be; publishing
     /// again is safe, since events are deduplicated where they are counted.

@@ -8,7 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use treehook_event::{Consumer, Delivery, Failure, Handler};
+use treehook_event::{Carried, Consumer, Delivery, Failure, Handler};
 
 use crate::backoff::{Backoff, Chance, chance};
 use crate::bury::GIVEN_UP;
@@ -37,7 +37,7 @@ impl Default for Limits {
 }
 
 /// Drains until told to stop. Returns early only when this process cannot go on.
-pub async fn drain<T, C: Consumer<T>, H: Handler<T>>(
+pub async fn drain<T: Carried, C: Consumer<T>, H: Handler<T>>(
     consumer: &mut C,
     handler: &H,
     limits: &Limits,
@@ -62,7 +62,7 @@ pub async fn drain<T, C: Consumer<T>, H: Handler<T>>(
 /// Receives, handles and settles, batch after batch, until the queue has no more to give for now, an
 /// outage outlasts the patience of a batch, or something fails. While one batch is handled, the next
 /// is received and handled too, up to [`IN_HAND_MAX`]: the destination does not wait for the queue.
-async fn stretch<T, C: Consumer<T>, H: Handler<T>>(
+async fn stretch<T: Carried, C: Consumer<T>, H: Handler<T>>(
     consumer: &mut C,
     handler: &H,
     limits: &Limits,
@@ -140,10 +140,10 @@ where
 }
 
 /// Whether a batch is so large that more is likely to wait. A single event never is, since a queue may
-/// have its reasons to hand it out alone. Packets count as one each, so that a relay, which has nothing
-/// to decode, takes one batch after the other.
-fn is_full<R, T>(deliveries: &[Delivery<R, T>], limits: &Limits) -> bool {
-    let events: usize = deliveries.iter().map(|delivery| delivery.events.len()).sum();
+/// have its reasons to hand it out alone.
+fn is_full<R, T: Carried>(deliveries: &[Delivery<R, T>], limits: &Limits) -> bool {
+    let carried = deliveries.iter().flat_map(|delivery| &delivery.events);
+    let events: usize = carried.map(Carried::events).sum();
     events > 1 && events.saturating_mul(2) >= limits.batch
 }
 
