@@ -204,7 +204,8 @@ pub struct Milestone {
 
 /// What an identity is stored under: 16 bytes of SHA-256 over source and identity. Short enough
 /// for an index, long enough that two of 10^15 events meet once in 10^8 deployments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Key(pub [u8; 16]);
 
 impl Key {

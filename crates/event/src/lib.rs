@@ -5,6 +5,7 @@ mod account;
 mod audience;
 mod cloudevents;
 mod deadletter;
+mod delta;
 mod derive;
 mod dub;
 mod envelope;
@@ -33,6 +34,7 @@ pub use account::{Account, Balance, Settled, fold_settled, settled, settled_dead
 pub use audience::{Audience, Devices, Location, Referrer, audience};
 pub use cloudevents::{Undecodable, decode_batch, encode_batch, encode_event};
 pub use deadletter::{DeadFilter, DeadLetter, profile_named_in};
+pub use delta::{BadDelta, DELTA_VERSION};
 pub use derive::{
     Device, LONGEST_TITLE, country_of, device_of, host_of, referrer_of, title_of, url_of,
 };
@@ -56,8 +58,8 @@ pub use report::{
 pub use rollup::{Counts, Dimension, LIVE_MINUTES, MinuteCount, Rollup, fold};
 pub use scheme::{Encoding, KeyEncoding, Part, Scheme, SchemeError, TimestampPlace};
 pub use seams::{
-    Accepted, Carried, Consumer, Delivery, Difference, Erased, EventStore, Handler, HistoryRow, Intake,
-    Maintained, Publisher, Recorded, Subjects, Tally,
+    Accepted, Carried, Consumer, Delivery, Difference, Erased, EventStore, Handler, HistoryRow,
+    Intake, Maintained, Publisher, Recorded, Subjects, Tally,
 };
 pub use secret::{BadSecret, SigningKey};
 pub use signature::{Claim, Found, Source, Verified, sign, verify};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::event::{Key, Milestone};
 use crate::moment::{Day, Hour, Timestamp};
@@ -165,7 +165,7 @@ pub struct AudienceCount {
 }
 
 /// A milestone as stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MilestoneRow {
     /// The event's key.
     pub key: Key,

@@ -1,7 +1,11 @@
 //! How events count: a batch folded into what has to be added to the store, ordered by key.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
+use serde::{Deserialize, Serialize};
+
+use crate::delta::pairs;
 use crate::derive::Device;
 use crate::event::{Body, Event, Milestone, Visit, VisitKind};
 use crate::moment::{Day, Hour, Minute, Timestamp};
@@ -11,7 +15,7 @@ use crate::report::MilestoneRow;
 use crate::sketch::Sketch;
 
 /// Views and clicks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
     /// Views of the profile.
     pub views: u64,
@@ -25,6 +29,11 @@ impl Counts {
             VisitKind::View => self.views += 1,
             VisitKind::Click { .. } => self.clicks += 1,
         }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.views += other.views;
+        self.clicks += other.clicks;
     }
 }
 
@@ -42,7 +51,8 @@ pub struct MinuteCount {
 }
 
 /// By what a profile's clicks are broken down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Dimension {
     /// ISO 3166-1 alpha-2 or `unknown`.
     Country,
@@ -69,23 +79,31 @@ impl Dimension {
 }
 
 /// What a batch adds. Every map is ordered, so that two workers always lock rows in the same order.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Rollup {
     /// Clicks per link and UTC hour.
+    #[serde(with = "pairs")]
     pub link_hours: BTreeMap<(ProfileId, LinkId, Hour), u64>,
     /// Views and clicks per profile and UTC hour.
+    #[serde(with = "pairs")]
     pub profile_hours: BTreeMap<(ProfileId, Hour), Counts>,
     /// The same by minute: of these a store keeps the latest alone.
+    #[serde(with = "pairs")]
     pub profile_minutes: BTreeMap<(ProfileId, Minute), Counts>,
     /// Clicks per profile, UTC day and value of a dimension.
+    #[serde(with = "pairs")]
     pub audience: BTreeMap<(ProfileId, Day, Dimension, String), u64>,
     /// Visitors per profile and UTC day: whoever viewed or clicked.
+    #[serde(with = "pairs")]
     pub profile_visitors: BTreeMap<(ProfileId, Day), Sketch>,
     /// Visitors per link and UTC day.
+    #[serde(with = "pairs")]
     pub link_visitors: BTreeMap<(ProfileId, LinkId, Day), Sketch>,
     /// What the batch says of links.
+    #[serde(with = "pairs")]
     pub links: BTreeMap<(ProfileId, LinkId), LinkState>,
     /// Every profile that the batch names, with what it says of it.
+    #[serde(with = "pairs")]
     pub profiles: BTreeMap<ProfileId, ProfileState>,
     /// Milestones reached.
     pub milestones: Vec<MilestoneRow>,
@@ -103,6 +121,15 @@ pub fn fold<'a>(events: impl IntoIterator<Item = &'a Event>) -> Rollup {
         rollup.add(event);
     }
     rollup
+}
+
+fn add_each<K: Ord, V>(mine: &mut BTreeMap<K, V>, theirs: BTreeMap<K, V>, add: impl Fn(&mut V, V)) {
+    for (key, value) in theirs {
+        match mine.entry(key) {
+            Entry::Vacant(place) => drop(place.insert(value)),
+            Entry::Occupied(mut place) => add(place.get_mut(), value),
+        }
+    }
 }
 
 impl Rollup {
@@ -124,6 +151,26 @@ impl Rollup {
             }
         }
         days
+    }
+
+    /// Adds what another batch brings. In whatever order they are added, the sum is the same.
+    pub fn merge(&mut self, other: Self) {
+        add_each(&mut self.link_hours, other.link_hours, |mine, theirs| *mine += theirs);
+        add_each(&mut self.profile_hours, other.profile_hours, Counts::merge);
+        add_each(&mut self.profile_minutes, other.profile_minutes, Counts::merge);
+        add_each(&mut self.audience, other.audience, |mine, theirs| *mine += theirs);
+        let merge = |mine: &mut Sketch, theirs| mine.merge(&theirs);
+        add_each(&mut self.profile_visitors, other.profile_visitors, merge);
+        add_each(&mut self.link_visitors, other.link_visitors, merge);
+        add_each(&mut self.links, other.links, |mine, theirs| mine.merge(&theirs));
+        add_each(&mut self.profiles, other.profiles, |mine, theirs| mine.merge(&theirs));
+        self.milestones.extend(other.milestones);
+    }
+
+    /// Whether it adds nothing.
+    pub fn is_empty(&self) -> bool {
+        // Whatever is counted names a profile.
+        self.profiles.is_empty()
     }
 
     fn add(&mut self, event: &Event) {

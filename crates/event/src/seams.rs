@@ -224,6 +224,12 @@ pub trait EventStore: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<Recorded, Failure>> + Send;
 
+    /// Adds to the rollups what [`record`](Self::record) has left to be added later, if this store works
+    /// so. Every question below sees what was recorded before it, whether or not anybody calls this.
+    fn catch_up(&self) -> impl Future<Output = Result<(), Failure>> + Send {
+        async { Ok(()) }
+    }
+
     /// Takes in what receivers state of their promises; an older statement changes nothing.
     fn state(
         &self,

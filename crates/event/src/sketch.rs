@@ -1,6 +1,11 @@
 //! Distinct visitors, counted in a bounded space: exact while few, a HyperLogLog sketch beyond.
 
+use base64::Engine as _;
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use datasketches::hll::{HllSketch, HllType, HllUnion};
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::privacy::VisitorId;
 
@@ -141,6 +146,55 @@ impl Sketch {
                 sketch
             }
         }
+    }
+}
+
+/// A few visitors as a list of numbers, the first of which is the size, and many as base64 of what is stored.
+impl Serialize for Sketch {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.visitors {
+            Visitors::Few(few) => {
+                let size = u64::from(self.lg_k);
+                serializer.collect_seq(std::iter::once(size).chain(few.iter().copied()))
+            }
+            Visitors::Many(sketch) => {
+                serializer.collect_str(&Base64Display::new(&sketch.serialize(), &STANDARD_NO_PAD))
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Sketch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(FewOrMany)
+    }
+}
+
+struct FewOrMany;
+
+impl<'de> Visitor<'de> for FewOrMany {
+    type Value = Sketch;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a size and visitors, or a sketch in base64")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut numbers: A) -> Result<Sketch, A::Error> {
+        let size: Option<u8> = numbers.next_element()?;
+        let mut sketch = match size {
+            Some(LINK_LG_K) => Sketch::for_link(),
+            Some(PROFILE_LG_K) => Sketch::for_profile(),
+            Some(_) | None => return Err(A::Error::custom("no size of ours")),
+        };
+        while let Some(visitor) = numbers.next_element()? {
+            sketch.add(VisitorId(visitor));
+        }
+        Ok(sketch)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Sketch, E> {
+        let bytes = STANDARD_NO_PAD.decode(text).map_err(E::custom)?;
+        Sketch::from_bytes(&bytes).map_err(E::custom)
     }
 }
 

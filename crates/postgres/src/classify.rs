@@ -103,6 +103,18 @@ pub(crate) fn is_conflict(error: &Error) -> bool {
     has_code(error, &["40001", "40P01"])
 }
 
+/// Whether whoever asked may read and no more: a standby, a user without the privilege.
+pub(crate) fn may_not_write(error: &Error) -> bool {
+    has_code(error, &["25006", "42501"])
+}
+
+/// Whether it is the fault of what was to be written, so that it fails every time.
+pub(crate) fn is_poison(error: &Error) -> bool {
+    let Some(error) = error.as_database_error() else { return false };
+    let failure = answered(&error.code().unwrap_or_default(), "", None, false);
+    matches!(failure, Failure::Poison(_))
+}
+
 fn has_code(error: &Error, codes: &[&str]) -> bool {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| codes.contains(&&*code))

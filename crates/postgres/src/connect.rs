@@ -126,6 +126,17 @@ macro_rules! bounded {
 }
 pub(crate) use bounded;
 
+/// As [`bounded!`], of rollups: what was recorded before is folded in first.
+macro_rules! caught_up {
+    ($store:expr, $limit:expr, |$connection:ident| $work:expr) => {{
+        $crate::connect::bounded!($store, $crate::deltas::FOLD_MAX + $limit, |$connection| async {
+            $crate::deltas::catch_up_to_read($connection).await?;
+            $work.await
+        })
+    }};
+}
+pub(crate) use caught_up;
+
 fn server(url: &str, options: &StoreOptions) -> Result<PgConnectOptions, Failure> {
     // The URL holds a password: no message may quote it.
     let unusable = || {
@@ -141,6 +152,9 @@ fn server(url: &str, options: &StoreOptions) -> Result<PgConnectOptions, Failure
         // A general plan locks every day of the archive; one for the values at hand locks one.
         .options([
             ("plan_cache_mode", "force_custom_plan"),
+            // Compiling a statement takes longer than any of ours runs, and what the planner guesses of
+            // a day that was never analyzed makes it compile.
+            ("jit", "off"),
             // Where the server's or the role's own default is `off`, a crash would take back a
             // commit that has been answered for.
             ("synchronous_commit", "on"),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use treehook_event::{Day, Erased, ProfileId, VisitorId};
 
-use crate::{classify, partitions, verify};
+use crate::{classify, deltas, partitions, verify};
 
 mod letters;
 mod profile;
@@ -48,6 +48,7 @@ pub(crate) async fn visitor(connection: &mut PgConnection, id: VisitorId) -> sql
     }
     erased.sketches_kept = visitor::sketches_kept(connection, &profiles).await?;
     erased.dead_letters = letters::remove(connection, subject).await?;
+    deltas::drop_stuck(connection).await?;
     Ok(erased)
 }
 
@@ -63,6 +64,7 @@ pub(crate) async fn profile(connection: &mut PgConnection, id: &ProfileId) -> sq
     }
     forget_rest(connection, id, &mut erased).await?;
     erased.dead_letters = letters::remove(connection, subject).await?;
+    deltas::drop_stuck(connection).await?;
     Ok(erased)
 }
 
@@ -80,7 +82,8 @@ async fn forget_day(
         match step(connection, subject, day, alone).await {
             Err(error) if !alone && classify::is_conflict(&error) => attempt += 1,
             Err(error) => return Err(error),
-            Ok(step) => {
+            Ok(None) => attempt += 1,
+            Ok(Some(step)) => {
                 erased.events += step.events;
                 erased.sketches += step.sketches;
                 profiles.extend(step.profiles);
@@ -92,24 +95,29 @@ async fn forget_day(
     }
 }
 
+/// One transaction; nothing when it was disturbed.
 async fn step(
     connection: &mut PgConnection,
     subject: Subject<'_>,
     day: Day,
     alone: bool,
-) -> sqlx::Result<Step> {
+) -> sqlx::Result<Option<Step>> {
     let isolation = match subject {
         // Each statement of its steps sees what is there by then.
         Subject::Visitor(_) => "begin",
         Subject::Profile(_) => ONE_MOMENT,
     };
+    deltas::catch_up(connection).await?;
     let mut transaction = begin(connection, isolation, alone).await?;
     let step = match subject {
         Subject::Visitor(id) => visitor::step(&mut transaction, id, day).await?,
+        // Counted after they were emptied, events would come back in the rollups. What waits at this moment
+        // was recorded just now; what is recorded after it is not emptied either.
+        Subject::Profile(_) if deltas::are_waiting(&mut transaction).await? => return Ok(None),
         Subject::Profile(id) => profile::step(&mut transaction, id, day).await?,
     };
     transaction.commit().await?;
-    Ok(step)
+    Ok(Some(step))
 }
 
 /// Forgets what has no day, and what was counted since its day was done. No worker records meanwhile:
@@ -147,6 +155,8 @@ async fn begin<'a>(
         sqlx::query("lock table only events in share row exclusive mode")
             .execute(&mut *transaction)
             .await?;
+        deltas::lock(&mut transaction).await?;
+        deltas::fold_all(&mut transaction).await?;
     }
     Ok(transaction)
 }

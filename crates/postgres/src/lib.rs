@@ -9,6 +9,7 @@ mod connect;
 mod copy;
 mod counts;
 mod deadletters;
+mod deltas;
 mod erase;
 mod ledger;
 mod merge;

@@ -1,4 +1,4 @@
-//! Recording: archive, count and tally a batch in one transaction, so that an event counts once.
+//! Recording: archive and tally a batch in one transaction along with what it adds, so that an event counts once.
 
 use sqlx::{Connection as _, PgConnection};
 use treehook_event::{Event, Recorded, Timestamp, fold, settled};
@@ -6,10 +6,10 @@ use treehook_event::{Event, Recorded, Timestamp, fold, settled};
 use crate::archive::{self, Batch};
 use crate::columns::{bigint, moment};
 use crate::partitions::Partitions;
-use crate::{classify, counts, ledger, merge};
+use crate::{classify, deltas, ledger};
 
-/// How often a batch is begun anew because a day or a row was dropped just then. Either is dropped
-/// once; more often than this, something else is wrong.
+/// How often a batch is begun anew because a day was dropped just then. It is dropped once; more often
+/// than this, something else is wrong.
 const ATTEMPTS_MAX: u32 = 3;
 
 /// Records a batch. `instance` is the tally's row of this process.
@@ -33,15 +33,13 @@ pub(crate) async fn record(
                 partitions.forget();
                 attempt += 1;
             }
-            // A row that was there for the insert and gone for the merge: somebody was forgotten.
-            Err(sqlx::Error::RowNotFound) if attempt < ATTEMPTS_MAX => attempt += 1,
             outcome => return outcome,
         }
     }
 }
 
-/// The tables are always visited in this order, and the rows of each in order of key, so that two
-/// workers never wait for each other in a circle.
+/// The tables are always visited in this order, and the rows of the archive in order of key, so that two
+/// workers never wait for each other in a circle. What is added to others' rows is folded in later.
 async fn record_once(
     connection: &mut PgConnection,
     batch: &Batch<'_>,
@@ -52,8 +50,7 @@ async fn record_once(
     let mut transaction = connection.begin().await?;
     let fresh = archive::insert(&mut transaction, batch, now).await?;
     let rollup = fold(fresh.iter().map(|position| &events[*position]));
-    counts::add(&mut transaction, &rollup, now).await?;
-    merge::add(&mut transaction, rollup).await?;
+    deltas::keep(&mut transaction, &rollup, now).await?;
     ledger::settle(&mut transaction, &settled(events, &fresh)).await?;
     let duplicates = u64::try_from(events.len() - fresh.len()).unwrap_or(u64::MAX);
     let recorded = Recorded { fresh, duplicates };

@@ -8,8 +8,9 @@ use treehook_event::{
     MinuteCount, ProfileId, ProfileSummary, Recorded, Sketch, Statement, Tally, Timestamp,
 };
 
-use crate::connect::{Store, bounded};
-use crate::{deadletters, ledger, record, reports, upkeep, verify};
+use crate::connect::{Store, bounded, caught_up};
+use crate::deltas::FOLD_MAX;
+use crate::{deadletters, deltas, ledger, record, reports, upkeep, verify};
 
 /// A batch is a dozen statements that each have 30 s at the server. Beyond this the server is gone
 /// without a word, or so slow that starting anew is better.
@@ -33,6 +34,10 @@ impl EventStore for Store {
             events,
             now
         ))
+    }
+
+    async fn catch_up(&self) -> Result<(), Failure> {
+        bounded!(self, FOLD_MAX, |connection| deltas::catch_up(connection))
     }
 
     async fn bury(&self, letters: &[DeadLetter]) -> Result<(), Failure> {
@@ -91,11 +96,11 @@ impl EventStore for Store {
         after: Option<&ProfileId>,
         limit: u32,
     ) -> Result<Vec<ProfileSummary>, Failure> {
-        bounded!(self, QUERY_MAX, |connection| reports::profiles(connection, after, limit))
+        caught_up!(self, QUERY_MAX, |connection| reports::profiles(connection, after, limit))
     }
 
     async fn profile(&self, profile: &ProfileId) -> Result<Option<ProfileSummary>, Failure> {
-        bounded!(self, QUERY_MAX, |connection| reports::profile(connection, profile))
+        caught_up!(self, QUERY_MAX, |connection| reports::profile(connection, profile))
     }
 
     async fn hours(
@@ -104,7 +109,7 @@ impl EventStore for Store {
         from: Hour,
         to: Hour,
     ) -> Result<Vec<HourCount>, Failure> {
-        bounded!(self, QUERY_MAX, |connection| reports::hours(connection, profile, from, to))
+        caught_up!(self, QUERY_MAX, |connection| reports::hours(connection, profile, from, to))
     }
 
     async fn minutes(
@@ -113,7 +118,7 @@ impl EventStore for Store {
         from: Minute,
         to: Minute,
     ) -> Result<Vec<MinuteCount>, Failure> {
-        bounded!(self, QUERY_MAX, |connection| reports::minutes(connection, profile, from, to))
+        caught_up!(self, QUERY_MAX, |connection| reports::minutes(connection, profile, from, to))
     }
 
     async fn link_totals(
@@ -122,7 +127,9 @@ impl EventStore for Store {
         from: Hour,
         to: Hour,
     ) -> Result<Vec<LinkTotal>, Failure> {
-        bounded!(self, QUERY_MAX, |connection| reports::link_totals(connection, profile, from, to))
+        caught_up!(self, QUERY_MAX, |connection| reports::link_totals(
+            connection, profile, from, to
+        ))
     }
 
     async fn profile_visitors(
@@ -131,7 +138,7 @@ impl EventStore for Store {
         from: Day,
         to: Day,
     ) -> Result<Sketch, Failure> {
-        bounded!(self, QUERY_MAX, |connection| reports::profile_visitors(
+        caught_up!(self, QUERY_MAX, |connection| reports::profile_visitors(
             connection, profile, from, to
         ))
     }
@@ -142,7 +149,7 @@ impl EventStore for Store {
         from: Day,
         to: Day,
     ) -> Result<Vec<(LinkId, Sketch)>, Failure> {
-        bounded!(self, QUERY_MAX, |connection| reports::link_visitors(
+        caught_up!(self, QUERY_MAX, |connection| reports::link_visitors(
             connection, profile, from, to
         ))
     }
@@ -154,7 +161,7 @@ impl EventStore for Store {
         from: Hour,
         to: Hour,
     ) -> Result<Vec<(Hour, u64)>, Failure> {
-        bounded!(self, QUERY_MAX, |connection| {
+        caught_up!(self, QUERY_MAX, |connection| {
             reports::link_hours(connection, profile, link, from, to)
         })
     }
@@ -166,7 +173,7 @@ impl EventStore for Store {
         from: Day,
         to: Day,
     ) -> Result<Vec<(Day, u64)>, Failure> {
-        bounded!(self, QUERY_MAX, |connection| {
+        caught_up!(self, QUERY_MAX, |connection| {
             reports::audience_days(connection, profile, slice, from, to)
         })
     }
@@ -177,7 +184,7 @@ impl EventStore for Store {
         from: Day,
         to: Day,
     ) -> Result<Vec<AudienceCount>, Failure> {
-        bounded!(self, QUERY_MAX, |connection| reports::audience(connection, profile, from, to))
+        caught_up!(self, QUERY_MAX, |connection| reports::audience(connection, profile, from, to))
     }
 
     async fn milestones(
@@ -185,11 +192,14 @@ impl EventStore for Store {
         profile: &ProfileId,
         limit: u32,
     ) -> Result<Vec<MilestoneRow>, Failure> {
-        bounded!(self, QUERY_MAX, |connection| reports::milestones(connection, profile, limit))
+        caught_up!(self, QUERY_MAX, |connection| reports::milestones(connection, profile, limit))
     }
 
     async fn verify(&self, repair: bool) -> Result<Vec<Difference>, Failure> {
-        let found = bounded!(self, VERIFY_MAX, |connection| verify::survey(connection))?;
+        // Of two connections: one keeps workers out until the other has its moment.
+        let mut gate = self.acquire().await?;
+        let found = bounded!(self, VERIFY_MAX, |connection| verify::survey(connection, &mut gate))?;
+        drop(gate);
         if !repair || found.is_empty() {
             return Ok(found);
         }

@@ -4,7 +4,7 @@ use sqlx::{Connection as _, PgConnection};
 use treehook_event::{Day, Difference, LinkState, ProfileState, Sketch, Timestamp};
 
 use crate::columns::date;
-use crate::partitions;
+use crate::{classify, deltas, partitions};
 
 mod damage;
 mod recount;
@@ -45,15 +45,29 @@ impl Findings {
     }
 }
 
-/// Lists the differences as of one moment, while workers go on.
-pub(crate) async fn survey(connection: &mut PgConnection) -> sqlx::Result<Vec<Difference>> {
+/// Lists the differences as of one moment, while workers go on. Until then `gate` keeps them out, unless whoever asks
+/// may read and no more: at that moment nothing that is archived waits to be folded in.
+pub(crate) async fn survey(
+    connection: &mut PgConnection,
+    gate: &mut PgConnection,
+) -> sqlx::Result<Vec<Difference>> {
+    let mut closed = gate.begin().await?;
+    let locked = sqlx::query("lock table only events in share row exclusive mode");
+    match locked.execute(&mut *closed).await {
+        Err(error) if !classify::may_not_write(&error) => return Err(error),
+        Ok(_) | Err(_) => (),
+    }
+    deltas::catch_up_to_read(connection).await?;
     let mut transaction =
         connection.begin_with("begin isolation level repeatable read, read only").await?;
     sqlx::query(STATEMENT_TIMEOUT).execute(&mut *transaction).await?;
     // Before the first query, which sets the moment: a day that were dropped after it would leave
     // its events behind in the rollups alone.
     sqlx::query("lock table only events in access share mode").execute(&mut *transaction).await?;
-    let findings = compare(&mut transaction, Mode::List).await?;
+    // The first query.
+    let archive_from = partitions::archive_from(&mut transaction).await?;
+    closed.rollback().await?;
+    let findings = compare(&mut transaction, archive_from, Mode::List).await?;
     transaction.rollback().await?;
     Ok(findings)
 }
@@ -62,21 +76,28 @@ pub(crate) async fn survey(connection: &mut PgConnection) -> sqlx::Result<Vec<Di
 pub(crate) async fn repair(connection: &mut PgConnection) -> sqlx::Result<Vec<Difference>> {
     let mut transaction = connection.begin_with("begin isolation level repeatable read").await?;
     sqlx::query(STATEMENT_TIMEOUT).execute(&mut *transaction).await?;
-    // In the order in which workers visit them, and before the first query: what they had in flight
-    // is done, and part of what is recounted. Reports go on.
+    // In the order in which workers and whoever folds visit them, and before the first query: what they had
+    // in flight is done, and part of what is recounted. Reports go on.
     sqlx::query(
-        "lock table only events, link_hours, link_days, profile_hours, audience, profile_visitors,
+        "lock table only events, rollup_folding, link_hours, link_days, profile_hours, audience, profile_visitors,
              link_visitors, profiles, links in share row exclusive mode",
     )
     .execute(&mut *transaction)
     .await?;
-    let findings = compare(&mut transaction, Mode::Repair).await?;
+    deltas::fold_all(&mut transaction).await?;
+    // The archive is counted whole, and with it what could not be added.
+    deltas::drop_stuck(&mut transaction).await?;
+    let archive_from = partitions::archive_from(&mut transaction).await?;
+    let findings = compare(&mut transaction, archive_from, Mode::Repair).await?;
     transaction.commit().await?;
     Ok(findings)
 }
 
-async fn compare(connection: &mut PgConnection, mode: Mode) -> sqlx::Result<Vec<Difference>> {
-    let archive_from = partitions::archive_from(connection).await?;
+async fn compare(
+    connection: &mut PgConnection,
+    archive_from: Option<Day>,
+    mode: Mode,
+) -> sqlx::Result<Vec<Difference>> {
     let from = date(archive_from.unwrap_or_else(first_day));
     let mut findings = Findings::default();
     for recount in &RECOUNTS {

@@ -89,6 +89,10 @@ impl EventStore for Store {
         each!(self, store => store.record(events, now))
     }
 
+    async fn catch_up(&self) -> Result<(), Failure> {
+        each!(self, store => store.catch_up())
+    }
+
     async fn bury(&self, letters: &[DeadLetter]) -> Result<(), Failure> {
         each!(self, store => store.bury(letters))
     }

@@ -10,6 +10,9 @@ use treehook_pipeline::Backoff;
 use crate::clock;
 use crate::store::Store;
 
+/// How often what batches have left to be added is added. The longer it waits, the fewer rows are written: what
+/// came in within a second mostly adds to the same ones. Whoever reads does not wait for it.
+const CAUGHT_UP_EVERY: Duration = Duration::from_secs(1);
 /// How often the archive is looked after: partitions made ahead, days past retention dropped.
 const UPKEEP_EVERY: Duration = Duration::from_mins(10);
 
@@ -64,6 +67,27 @@ pub(crate) async fn prepared(
         }
     }
     Ok(false)
+}
+
+/// Adds to the rollups what batches have left to be added, until told to stop.
+pub(crate) async fn keep_caught_up(store: &Store, stop: &CancellationToken) -> Result<(), Failure> {
+    let mut is_failing = false;
+    while !stop.is_cancelled() {
+        match store.catch_up().await {
+            Ok(()) => is_failing = false,
+            Err(failure) => {
+                let cause = failure.cause();
+                if !std::mem::replace(&mut is_failing, true) {
+                    warn!(reason = cause.reason, "the rollups: {}", cause.detail);
+                }
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => (),
+            () = tokio::time::sleep(CAUGHT_UP_EVERY) => (),
+        }
+    }
+    Ok(())
 }
 
 /// Looks after the archive now and then. An outage is waited out; the next round does the rest.

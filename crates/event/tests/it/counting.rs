@@ -117,6 +117,37 @@ proptest! {
     }
 
     #[test]
+    fn parts_that_were_kept_as_bytes_add_up_to_the_whole(
+        visits in prop::collection::vec(visited(), 0..150), cut in 0..150_usize,
+    ) {
+        let kept = |part: &[Visited]| {
+            let events = if part.is_empty() { Vec::new() } else { as_events(part) };
+            Rollup::from_delta(&fold(&events).to_delta()).expect("our own bytes")
+        };
+        let whole = fold(&if visits.is_empty() { Vec::new() } else { as_events(&visits) });
+        let (first, second) = visits.split_at(cut.min(visits.len()));
+        for (first, second) in [(first, second), (second, first)] {
+            let mut sum = kept(first);
+            sum.merge(kept(second));
+            prop_assert_eq!(&sum.link_hours, &whole.link_hours);
+            prop_assert_eq!(&sum.profile_hours, &whole.profile_hours);
+            prop_assert_eq!(&sum.profile_minutes, &whole.profile_minutes);
+            prop_assert_eq!(&sum.audience, &whole.audience);
+            prop_assert_eq!(&sum.profiles, &whole.profiles);
+            prop_assert_eq!(&sum.links, &whole.links);
+            let of_profiles = |of: &Rollup| -> Vec<_> {
+                of.profile_visitors.iter().map(|(key, seen)| (key.clone(), seen.count())).collect()
+            };
+            prop_assert_eq!(of_profiles(&sum), of_profiles(&whole));
+            let of_links = |of: &Rollup| -> Vec<_> {
+                of.link_visitors.iter().map(|(key, seen)| (key.clone(), seen.count())).collect()
+            };
+            prop_assert_eq!(of_links(&sum), of_links(&whole));
+            prop_assert_eq!(sum.is_empty(), visits.is_empty());
+        }
+    }
+
+    #[test]
     fn every_dimension_adds_up_to_the_clicks(visits in prop::collection::vec(visited(), 1..60)) {
         let rollup = fold(&as_events(&visits));
         let clicks: u64 = rollup.profile_hours.values().map(|counts| counts.clicks).sum();

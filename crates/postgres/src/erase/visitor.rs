@@ -8,7 +8,7 @@ use treehook_event::{Day, LinkId, ProfileId, Sketch, VisitorId};
 use super::{Step, whole};
 use crate::columns::{count, date};
 use crate::merge::{self, LINK_VISITORS, PROFILE_VISITORS, Place};
-use crate::partitions;
+use crate::{deltas, partitions};
 
 /// Events rewritten in one transaction: a sketch for each is held in memory at worst, 16 KiB at most.
 const EVENTS_MAX: i64 = 1000;
@@ -27,6 +27,9 @@ pub(super) async fn step(
     // An archive that has been cut short would forget everybody else of that day too.
     let from = partitions::archive_from(connection).await?;
     let mut sketches = 0;
+    // What was archived with these visits is in the sketches before they are rebuilt, and not added after.
+    deltas::lock(connection).await?;
+    deltas::fold_all(connection).await?;
     if from.is_none_or(|from| day >= from) {
         merge::rebuild::<Sketch>(connection, &PROFILE_VISITORS, &of_profiles).await?;
         merge::rebuild::<Sketch>(connection, &LINK_VISITORS, &of_links).await?;

@@ -109,8 +109,11 @@ impl Scratch {
         names.expect("lists the days")
     }
 
+    /// Recorded and added to the rollups, for whoever looks behind the scenes.
     pub(crate) async fn record(&self, events: &[Event]) -> Recorded {
-        self.store.record(events, at("2026-11-24T12:00:00Z")).await.expect("records")
+        let recorded = self.store.record(events, at("2026-11-24T12:00:00Z")).await;
+        self.store.catch_up().await.expect("catches up");
+        recorded.expect("records")
     }
 
     /// Nothing differs between archive and rollups.

@@ -6,6 +6,7 @@ mod committing;
 mod damage;
 mod days;
 mod deadletters;
+mod deltas;
 mod erasing;
 mod harness;
 mod history;

@@ -14,7 +14,7 @@ use crate::background::Background;
 use crate::books;
 use crate::clock;
 use crate::store::Store;
-use crate::upkeep::{Resilience, keep_up, prepared};
+use crate::upkeep::{Resilience, keep_caught_up, keep_up, prepared};
 
 impl Roles {
     /// Gives way while `accepted` changes: to what comes in through the front door meanwhile.
@@ -77,8 +77,9 @@ impl Roles {
             let end = loop {
                 let keep = keep_up(&store, retention_days, &stop);
                 let work = drain(&mut consumer, &record, &limits, &stop);
+                let fold = keep_caught_up(&store, &stop);
                 let count = books::keep_counting(&store, &stop);
-                let outcome = tokio::try_join!(work, keep, count).map(|_| ());
+                let outcome = tokio::try_join!(work, keep, fold, count).map(|_| ());
                 if let Some(end) = resilience.judge(outcome, &mut backoff, &stop).await {
                     break end;
                 }
@@ -131,8 +132,9 @@ impl Roles {
                 let work = drain(&mut events, &handler, &limits, &stop);
                 let bury = drain(&mut dead, &undertaker, &limits, &stop);
                 let late = drain(&mut unannounced, &announce_late, &limits, &stop);
+                let fold = keep_caught_up(&store, &stop);
                 let count = books::keep_counting(&store, &stop);
-                let outcome = tokio::try_join!(work, bury, late, keep, count).map(|_| ());
+                let outcome = tokio::try_join!(work, bury, late, keep, fold, count).map(|_| ());
                 if let Some(end) = resilience.judge(outcome, &mut backoff, &stop).await {
                     return end;
                 }
