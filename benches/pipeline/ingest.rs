@@ -40,6 +40,8 @@ pub(crate) async fn measure(bench: &mut Bench) {
         for (name, kind, shape) in [
             ("bare", "bare", many),
             ("parsed", "parsed", many),
+            ("logged", "logged", many),
+            ("batched", "batched", many),
             ("confirmed", "confirmed", many),
             ("confirmed, one", "confirmed", one),
         ] {
@@ -64,7 +66,7 @@ async fn reference(
     let measured = drive(server.address, requests, shape).await;
     note(outcomes, name, &measured, core_seconds(server.id()));
     server.end().await;
-    if kind == "confirmed" {
+    if matches!(kind, "batched" | "confirmed") {
         clear().await;
     }
 }
@@ -148,6 +150,8 @@ fn tell(bench: &mut Bench, outcomes: &Outcomes) {
         ("server ingest / a confirm per request", "server", "confirmed", None),
         ("outage ingest / embedded ingest", "outage", "embedded", Some(0.9)),
         ("outage ingest / bare axum", "outage", "bare", None),
+        ("verified, in a log with fsync / bare axum", "logged", "bare", None),
+        ("verified, batches confirmed / bare axum", "batched", "bare", None),
     ] {
         let (value, shown) = times(name, reference);
         bench.table.add(what, value, shown, least.map_or(Target::None, Target::AtLeast));

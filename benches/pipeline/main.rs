@@ -20,6 +20,7 @@ mod plan;
 mod proc;
 mod receiver;
 mod reference;
+mod shards;
 mod simulate;
 mod table;
 mod whole;
@@ -72,6 +73,9 @@ async fn run() {
     }
     if plan.asks("outbox") {
         outbox::measure(&mut bench).await;
+    }
+    if plan.asks("shards") {
+        shards::measure(&mut bench).await;
     }
     if plan.asks("whole") {
         whole::measure(&mut bench).await;

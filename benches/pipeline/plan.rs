@@ -16,7 +16,7 @@ pub(crate) struct Plan {
     pub(crate) events: u64,
     /// Rows that are in the archive before a worker starts, where that matters: `ARCHIVE`.
     pub(crate) archive: u64,
-    /// Settings of the workers, to find out what they do: `SETTINGS="TREEHOOK_BATCH_MAX=5000 ..."`.
+    /// Settings of whoever works, to find out what they do: `SETTINGS="TREEHOOK_BATCH_MAX=5000 ..."`.
     settings: Vec<(String, String)>,
 }
 

@@ -1,5 +1,6 @@
 //! What is measured beside ours: servers that do less, each in a process of its own.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use treehook_event::{Claim, Found, verify};
 
 use crate::deliveries::Deliveries;
@@ -30,7 +32,7 @@ pub(crate) struct Reference {
 }
 
 impl Reference {
-    /// Starts one: `bare`, `parsed` or `confirmed`.
+    /// Starts one: `bare`, `parsed`, `logged`, `batched` or `confirmed`.
     pub(crate) async fn start(kind: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["reference", kind])
@@ -61,6 +63,8 @@ pub(crate) async fn serve(kind: &str) {
             let deliveries = Arc::new(Deliveries::new());
             Router::new().route("/webhooks/linktree", post(parsed)).with_state(deliveries)
         }
+        "logged" => grouped(log()),
+        "batched" => grouped(publish_batches(confirming().await)),
         "confirmed" => Router::new()
             .route("/webhooks/linktree", post(confirmed))
             .with_state(Arc::new(confirming().await)),
@@ -130,6 +134,75 @@ async fn parsed(
     }
 }
 
+/// A body that is not durable yet, and who waits for it.
+type Waiting = (Bytes, oneshot::Sender<()>);
+
+/// Verifies, and answers once somebody has made durable what came meanwhile. What any receiver of this design
+/// can do here, without deriving anything, encoding anything or a database.
+fn grouped(requests: mpsc::Sender<Waiting>) -> Router {
+    let state = Arc::new((Deliveries::new(), requests));
+    Router::new().route("/webhooks/linktree", post(kept)).with_state(state)
+}
+
+async fn kept(
+    State(state): State<Arc<(Deliveries, mpsc::Sender<Waiting>)>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> StatusCode {
+    let (deliveries, requests) = &*state;
+    let find =
+        |name: &str| headers.get(name).map_or(Found::Absent, |value| Found::Once(value.as_bytes()));
+    let source = &deliveries.source;
+    let Ok(claim) = Claim::read(&source.scheme, find) else { return StatusCode::UNAUTHORIZED };
+    if verify(source, &claim, &body, now()).is_err() {
+        return StatusCode::FORBIDDEN;
+    }
+    let (answer, answered) = oneshot::channel();
+    requests.send((body, answer)).await.unwrap();
+    answered.await.unwrap();
+    StatusCode::ACCEPTED
+}
+
+/// Appends to a file, and syncs it, from a thread of its own.
+fn log() -> mpsc::Sender<Waiting> {
+    let (sender, mut requests) = mpsc::channel(4096);
+    let mut file = tempfile::tempfile().unwrap();
+    std::thread::spawn(move || {
+        let (mut waiting, mut bytes) = (Vec::new(), Vec::new());
+        while requests.blocking_recv_many(&mut waiting, 1000) > 0 {
+            bytes.clear();
+            waiting.iter().for_each(|(body, _): &Waiting| bytes.extend_from_slice(body));
+            file.write_all(&bytes).unwrap();
+            file.sync_data().unwrap();
+            waiting.drain(..).for_each(|(_, answer)| answer.send(()).unwrap_or_default());
+        }
+    });
+    sender
+}
+
+/// Publishes as one message what has come, two at a time.
+fn publish_batches(channel: Channel) -> mpsc::Sender<Waiting> {
+    let (sender, mut requests) = mpsc::channel(4096);
+    tokio::spawn(async move {
+        let (channel, turns) = (Arc::new(channel), Arc::new(Semaphore::new(2)));
+        loop {
+            let turn = Arc::clone(&turns).acquire_owned().await.unwrap();
+            let mut waiting: Vec<Waiting> = Vec::new();
+            if requests.recv_many(&mut waiting, 1000).await == 0 {
+                break;
+            }
+            let channel = Arc::clone(&channel);
+            tokio::spawn(async move {
+                let bodies: Vec<&[u8]> = waiting.iter().map(|(body, _)| &**body).collect();
+                assert!(publish(&channel, &bodies.concat()).await);
+                waiting.into_iter().for_each(|(_, answer)| answer.send(()).unwrap_or_default());
+                drop(turn);
+            });
+        }
+    });
+    sender
+}
+
 /// The queue of the reference.
 pub(crate) const QUEUE: &str = "treehook-bench-confirmed";
 
@@ -165,7 +238,8 @@ pub(crate) async fn clear() {
     connection.close(200, "done".into()).await.unwrap();
 }
 
-async fn connect() -> Connection {
+/// A connection of its own.
+pub(crate) async fn connect() -> Connection {
     let url = std::env::var("TREEHOOK_TEST_AMQP_URL").expect("`make bench` starts a RabbitMQ");
     Connection::connect(&url, ConnectionProperties::default()).await.unwrap()
 }

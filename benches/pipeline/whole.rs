@@ -33,7 +33,10 @@ pub(crate) async fn measure(bench: &mut Bench) {
 async fn once(bench: &mut Bench, events_each: u64) -> (f64, f64) {
     let count = usize::try_from(bench.plan.events / events_each).unwrap();
     let requests = Requests::make(count, events_each);
-    let deployment = Deployment::embedded();
+    let mut deployment = Deployment::embedded();
+    for (name, value) in bench.plan.settings() {
+        deployment.set(name, value);
+    }
     let process = deployment.start(&["serve"]).await;
     let client = Client::new();
     let shape =

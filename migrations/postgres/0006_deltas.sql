@@ -5,8 +5,10 @@ create table rollup_deltas (
     id bigint generated always as identity primary key,
     -- Which version wrote it: a worker folds what it knows how to read, and leaves the rest to its successors.
     version smallint not null,
-    -- When the batch was recorded: what is live by then is kept by the minute.
+    -- When the batch was recorded, by its worker's clock: what is live by then is kept by the minute.
     recorded_at timestamptz not null,
+    -- By the clock that says how long it has waited.
+    created_at timestamptz not null default now(),
     delta bytea not null,
     -- It cannot be added. The archive holds its events: `treehook verify --repair` counts them and removes it.
     is_stuck boolean not null default false

@@ -121,6 +121,12 @@ pub fn decode_batch(bytes: &[u8]) -> Result<Vec<Event>, Undecodable> {
         let wire = serde_json::from_slice(bytes).map_err(|error| refused(&error))?;
         return Ok(vec![read(wire)?]);
     }
+    // Nearly always all of them are ours, and then they are read once.
+    if let Ok(wires) = serde_json::from_slice::<Vec<Wire<'_>>>(bytes)
+        && let Ok(events) = wires.into_iter().map(read).collect()
+    {
+        return Ok(events);
+    }
     let elements: Vec<&RawValue> =
         serde_json::from_slice(bytes).map_err(|error| refused(&error))?;
     let decoded = |element: &&RawValue| {

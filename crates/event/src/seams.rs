@@ -225,8 +225,9 @@ pub trait EventStore: Send + Sync {
     ) -> impl Future<Output = Result<Recorded, Failure>> + Send;
 
     /// Adds to the rollups what [`record`](Self::record) has left to be added later, if this store works
-    /// so. Every question below sees what was recorded before it, whether or not anybody calls this.
-    fn catch_up(&self) -> impl Future<Output = Result<(), Failure>> + Send {
+    /// so, some of it has waited for so long, and nobody else is at it. Every question below sees what was
+    /// recorded before it, whether or not anybody calls this.
+    fn catch_up(&self, _waited: Duration) -> impl Future<Output = Result<(), Failure>> + Send {
         async { Ok(()) }
     }
 

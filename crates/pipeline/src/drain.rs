@@ -32,7 +32,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { batch: 2000, wait: Duration::from_secs(1), hold: Duration::from_mins(3), chance }
+        Self { batch: 5000, wait: Duration::from_secs(1), hold: Duration::from_mins(3), chance }
     }
 }
 

@@ -14,9 +14,9 @@ use crate::columns::{moment, timestamp};
 use crate::{classify, counts, merge};
 
 /// Deltas that are folded at once, at most, and their bytes about: what is in memory meanwhile is some four times
-/// as much. More would save little: 16 batches of 2,000 events bring most keys many times.
+/// as much. More would save little: some 25,000 events bring most of their keys many times.
 const FOLDED_MAX: i64 = 500;
-const FOLDED_BYTES: i64 = 4 << 20;
+const FOLDED_BYTES: i64 = 2 << 20;
 
 /// How often a fold is begun anew because a row was dropped just then.
 const ATTEMPTS_MAX: u32 = 3;
@@ -61,6 +61,35 @@ pub(crate) async fn catch_up(connection: &mut PgConnection) -> sqlx::Result<()> 
             Err(error) => return Err(error),
         }
     }
+}
+
+/// As [`catch_up`], if anything has waited for so long and nobody else is folding. So it is folded as often with
+/// many workers as with one.
+pub(crate) async fn catch_up_if_due(
+    connection: &mut PgConnection,
+    waited: Duration,
+) -> sqlx::Result<()> {
+    let is_due: bool = sqlx::query_scalar(
+        "select exists (
+             select from rollup_deltas
+             where not is_stuck and version <= $1 and created_at <= now() - make_interval(secs => $2)
+         )",
+    )
+    .bind(DELTA_VERSION)
+    .bind(waited.as_secs_f64())
+    .fetch_one(&mut *connection)
+    .await?;
+    if !is_due {
+        return Ok(());
+    }
+    let mut transaction = connection.begin().await?;
+    let locked = sqlx::query("lock table rollup_folding in exclusive mode nowait");
+    match locked.execute(&mut *transaction).await {
+        Ok(_) => transaction.commit().await?,
+        Err(error) if classify::is_lock_timeout(&error) => return transaction.rollback().await,
+        Err(error) => return Err(error),
+    }
+    catch_up(connection).await
 }
 
 /// As [`catch_up`], for whoever is about to read. One who may not write reads what has been folded by others.

@@ -36,8 +36,8 @@ impl EventStore for Store {
         ))
     }
 
-    async fn catch_up(&self) -> Result<(), Failure> {
-        bounded!(self, FOLD_MAX, |connection| deltas::catch_up(connection))
+    async fn catch_up(&self, waited: Duration) -> Result<(), Failure> {
+        bounded!(self, FOLD_MAX, |connection| deltas::catch_up_if_due(connection, waited))
     }
 
     async fn bury(&self, letters: &[DeadLetter]) -> Result<(), Failure> {

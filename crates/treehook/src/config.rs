@@ -110,7 +110,7 @@ impl Config {
             max_body: layers.value("max_body", "256KiB", value::body_size, mistakes),
             max_in_flight: layers.value("max_in_flight", "4096", value::count, mistakes),
             outbox_max: layers.value("outbox_max", "10GiB", value::size, mistakes),
-            batch_max: layers.value("batch_max", "2000", value::count, mistakes),
+            batch_max: layers.value("batch_max", "5000", value::count, mistakes),
             prefetch: layers.value("prefetch", "256", value::prefetch, mistakes),
             hold: layers.value("hold", "3m", value::hold, mistakes),
             retention: layers.value("retention", "400d", value::duration, mistakes),

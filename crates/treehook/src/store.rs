@@ -89,8 +89,8 @@ impl EventStore for Store {
         each!(self, store => store.record(events, now))
     }
 
-    async fn catch_up(&self) -> Result<(), Failure> {
-        each!(self, store => store.catch_up())
+    async fn catch_up(&self, waited: Duration) -> Result<(), Failure> {
+        each!(self, store => store.catch_up(waited))
     }
 
     async fn bury(&self, letters: &[DeadLetter]) -> Result<(), Failure> {

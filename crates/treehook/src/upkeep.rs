@@ -10,9 +10,11 @@ use treehook_pipeline::Backoff;
 use crate::clock;
 use crate::store::Store;
 
-/// How often what batches have left to be added is added. The longer it waits, the fewer rows are written: what
-/// came in within a second mostly adds to the same ones. Whoever reads does not wait for it.
-const CAUGHT_UP_EVERY: Duration = Duration::from_secs(1);
+/// How long what batches have left to be added waits for it. The longer, the fewer rows are written: what came in
+/// within a second mostly adds to the same ones. Whoever reads does not wait so long.
+const FOLDED_AFTER: Duration = Duration::from_secs(1);
+/// How often somebody looks whether it has.
+const FOLDED_EVERY: Duration = Duration::from_millis(250);
 /// How often the archive is looked after: partitions made ahead, days past retention dropped.
 const UPKEEP_EVERY: Duration = Duration::from_mins(10);
 
@@ -73,7 +75,7 @@ pub(crate) async fn prepared(
 pub(crate) async fn keep_caught_up(store: &Store, stop: &CancellationToken) -> Result<(), Failure> {
     let mut is_failing = false;
     while !stop.is_cancelled() {
-        match store.catch_up().await {
+        match store.catch_up(FOLDED_AFTER).await {
             Ok(()) => is_failing = false,
             Err(failure) => {
                 let cause = failure.cause();
@@ -84,7 +86,7 @@ pub(crate) async fn keep_caught_up(store: &Store, stop: &CancellationToken) -> R
         }
         tokio::select! {
             () = stop.cancelled() => (),
-            () = tokio::time::sleep(CAUGHT_UP_EVERY) => (),
+            () = tokio::time::sleep(FOLDED_EVERY) => (),
         }
     }
     Ok(())

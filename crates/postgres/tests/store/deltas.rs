@@ -1,5 +1,7 @@
 //! What a batch adds waits until somebody folds it in: whoever asks sees it, and it counts once.
 
+use std::time::Duration;
+
 use sqlx::{AssertSqlSafe, Connection as _};
 use treehook_event::{Event, EventStore as _, Hour, ProfileId, Subjects as _};
 use treehook_postgres::Store;
@@ -63,7 +65,7 @@ async fn many_who_record_fold_and_ask_at_once_count_everything_once() {
                         .collect();
                     record_only(&store, &events).await;
                     match worker {
-                        0 => store.catch_up().await.expect("catches up"),
+                        0 => store.catch_up(Duration::ZERO).await.expect("catches up"),
                         // What this worker has recorded is in every answer that it gets afterwards.
                         _ => assert!(clicks(&store, &profile()).await >= (batch + 1) * 20),
                     }
@@ -76,6 +78,25 @@ async fn many_who_record_fold_and_ask_at_once_count_everything_once() {
         }
         assert_eq!(clicks(&scratch.store, &profile()).await, 4 * 15 * 20);
         scratch.is_sound().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn it_waits_for_more_unless_somebody_asks_and_for_nobody_who_is_at_it_already() {
+    with_store(async |scratch: Scratch| {
+        record_only(&scratch.store, &[click("a", NOON, "l1", 1)]).await;
+        scratch.store.catch_up(Duration::from_hours(1)).await.unwrap();
+        assert_eq!(scratch.number(WAITING).await, 1);
+        let mut other = scratch.connection().await;
+        let mut folding = other.begin().await.unwrap();
+        let lock = "lock table rollup_folding in exclusive mode";
+        sqlx::query(lock).execute(&mut *folding).await.unwrap();
+        scratch.store.catch_up(Duration::ZERO).await.unwrap();
+        assert_eq!(scratch.number(WAITING).await, 1);
+        folding.rollback().await.unwrap();
+        scratch.store.catch_up(Duration::ZERO).await.unwrap();
+        assert_eq!(scratch.number(WAITING).await, 0);
     })
     .await;
 }

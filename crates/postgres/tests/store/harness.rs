@@ -112,7 +112,7 @@ impl Scratch {
     /// Recorded and added to the rollups, for whoever looks behind the scenes.
     pub(crate) async fn record(&self, events: &[Event]) -> Recorded {
         let recorded = self.store.record(events, at("2026-11-24T12:00:00Z")).await;
-        self.store.catch_up().await.expect("catches up");
+        self.store.catch_up(Duration::ZERO).await.expect("catches up");
         recorded.expect("records")
     }
 

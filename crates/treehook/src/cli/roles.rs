@@ -52,7 +52,7 @@ pub(crate) struct Intake {
 /// What a worker takes.
 #[derive(Debug, Args, Default, Clone)]
 pub(crate) struct Working {
-    /// Events in one batch, at most [default: 2000]
+    /// Events in one batch, at most [default: 5000]
     #[arg(long, value_name = "N")]
     pub(crate) batch_max: Option<String>,
     /// Messages that RabbitMQ hands out ahead [default: 256]
