@@ -1,6 +1,8 @@
 //! What an archive costs whoever adds to it: the same worker, today's traffic, more and more days
 //! behind it.
 
+use std::collections::VecDeque;
+
 use crate::Bench;
 use crate::archive::{database_with, prepare_server};
 use crate::table::{Target, median, per_second, ratio};
@@ -13,10 +15,16 @@ pub(crate) async fn measure(bench: &mut Bench) {
     prepare_server().await;
     let sizes = [0, bench.plan.archive, bench.plan.archive * 5];
     let mut rates = [vec![], vec![], vec![]];
+    let mut databases = VecDeque::new();
+    for size in sizes {
+        eprintln!("growth: filling an archive of {size} events");
+        databases.push_back(database_with(size, DAYS).await);
+    }
     for round in 1..=bench.plan.rounds {
         eprintln!("growth: round {round} of {}", bench.plan.rounds);
         for (size, rates) in sizes.iter().zip(&mut rates) {
-            let run = drained(bench, database_with(*size, DAYS).await, 1).await;
+            let database = databases.pop_front().expect("each is put back");
+            let run = drained(bench, database, 1).await;
             let [worker, postgres, rabbitmq] = run.costs;
             eprintln!(
                 "  on {size} rows {}; us of a core per event: worker {worker:.1}, Postgres \
@@ -24,8 +32,11 @@ pub(crate) async fn measure(bench: &mut Bench) {
                 per_second(run.rate)
             );
             rates.push(run.rate);
-            run.database.end().await;
+            databases.push_back(run.database);
         }
+    }
+    for database in databases {
+        database.end().await;
     }
     for (size, grown) in sizes.iter().zip(&rates).skip(1) {
         let times = ratio(grown, &rates[0]);

@@ -17,6 +17,20 @@ impl From<Unreadable> for Error {
     }
 }
 
+/// What was recorded and is not part of the rollups yet, to somebody who needs all of it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "batches wait to be added to the rollups by somebody else: ask again, as a user who may write, or with the \
+     version that recorded them"
+)]
+pub(crate) struct Behind;
+
+impl From<Behind> for Error {
+    fn from(behind: Behind) -> Self {
+        Self::Decode(Box::new(behind))
+    }
+}
+
 /// Whose turn it is to do something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
@@ -141,6 +155,7 @@ fn classified(error: Error, at_start: bool) -> Failure {
         ),
         Error::PoolClosed => Failure::transient("closed", "the store has been closed"),
         Error::Encode(_) => Failure::poison("invalid_data", "a value cannot be stored"),
+        Error::Decode(source) if source.is::<Behind>() => Failure::transient("behind", source),
         Error::Decode(source) => match source.downcast_ref::<Unreadable>() {
             Some(unreadable) => Failure::transient(
                 "unreadable_row",

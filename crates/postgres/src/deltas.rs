@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
-use tracing::error;
-use treehook_event::{DELTA_VERSION, Rollup, Timestamp};
+use tracing::{debug, error};
+use treehook_event::{DELTA_VERSION, ProfileId, Rollup, Timestamp};
 
 use crate::columns::{moment, timestamp};
 use crate::{classify, counts, merge};
@@ -18,8 +18,11 @@ use crate::{classify, counts, merge};
 const FOLDED_MAX: i64 = 500;
 const FOLDED_BYTES: i64 = 2 << 20;
 
-/// How often a fold is begun anew because a row was dropped just then.
+/// How often a fold is begun anew because somebody was forgotten just then.
 const ATTEMPTS_MAX: u32 = 3;
+
+/// How long whoever reads waits for whoever folds. Folding takes less; forgetting and repairing may take hours.
+const READERS_PATIENCE: &str = "set local lock_timeout = '3s'";
 
 /// What folding may take, all in all, before whoever waits for it gives up.
 pub(crate) const FOLD_MAX: Duration = Duration::from_mins(2);
@@ -44,23 +47,46 @@ pub(crate) async fn keep(
 
 /// Folds all that was recorded before this was called.
 pub(crate) async fn catch_up(connection: &mut PgConnection) -> sqlx::Result<()> {
+    catch_up_within(connection, None).await
+}
+
+/// As [`catch_up`]; fails where the lock is not to be had within `patience`, a time as the server writes it.
+async fn catch_up_within(
+    connection: &mut PgConnection,
+    patience: Option<&'static str>,
+) -> sqlx::Result<()> {
     let Some(newest) = newest(connection).await? else { return Ok(()) };
     let mut attempt = 1;
     loop {
-        let mut transaction = connection.begin().await?;
-        lock(&mut transaction).await?;
-        let outcome = match fold_some(&mut transaction, Some(newest)).await {
-            Ok(more) => transaction.commit().await.map(|()| more),
-            Err(error) => transaction.rollback().await.and(Err(error)),
-        };
-        match outcome {
+        match fold_in_turn(connection, newest, patience).await {
             Ok(true) => attempt = 1,
             Ok(false) => return Ok(()),
-            // A row that was there for the insert and gone for the merge: somebody was forgotten.
-            Err(sqlx::Error::RowNotFound) if attempt < ATTEMPTS_MAX => attempt += 1,
+            Err(error) if is_disturbed(&error) && attempt < ATTEMPTS_MAX => attempt += 1,
             Err(error) => return Err(error),
         }
     }
+}
+
+/// One transaction of [`catch_up`]. Answers whether there may be more.
+async fn fold_in_turn(
+    connection: &mut PgConnection,
+    newest: i64,
+    patience: Option<&'static str>,
+) -> sqlx::Result<bool> {
+    let mut transaction = connection.begin().await?;
+    if let Some(patience) = patience {
+        sqlx::query(patience).execute(&mut *transaction).await?;
+    }
+    lock(&mut transaction).await?;
+    let more = fold_some(&mut transaction, newest).await?;
+    transaction.commit().await?;
+    Ok(more)
+}
+
+/// Whether somebody was forgotten just then: a row was there for the insert and gone for the merge, or another
+/// transaction came first.
+pub(crate) fn is_disturbed(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::RowNotFound) || classify::is_conflict(error)
 }
 
 /// As [`catch_up`], if anything has waited for so long and nobody else is folding. So it is folded as often with
@@ -85,17 +111,25 @@ pub(crate) async fn catch_up_if_due(
     let mut transaction = connection.begin().await?;
     let locked = sqlx::query("lock table rollup_folding in exclusive mode nowait");
     match locked.execute(&mut *transaction).await {
-        Ok(_) => transaction.commit().await?,
+        Ok(_) => (),
         Err(error) if classify::is_lock_timeout(&error) => return transaction.rollback().await,
         Err(error) => return Err(error),
     }
-    catch_up(connection).await
+    let Some(newest) = newest(&mut transaction).await? else { return transaction.rollback().await };
+    let more = fold_some(&mut transaction, newest).await?;
+    transaction.commit().await?;
+    if more { catch_up(connection).await } else { Ok(()) }
 }
 
-/// As [`catch_up`], for whoever is about to read. One who may not write reads what has been folded by others.
+/// As [`catch_up`], for whoever is about to read: reading goes on where adding does not, and tells then what has been
+/// added so far. So it is for one who may not write, while somebody is being forgotten or the rollups are
+/// repaired, and on a disk that is full. Workers warn of what lasts.
 pub(crate) async fn catch_up_to_read(connection: &mut PgConnection) -> sqlx::Result<()> {
-    match catch_up(connection).await {
-        Err(error) if classify::may_not_write(&error) => Ok(()),
+    match catch_up_within(connection, Some(READERS_PATIENCE)).await {
+        Err(error @ sqlx::Error::Database(_)) => {
+            debug!("reading without what waits: {}", classify::failure(error));
+            Ok(())
+        }
         outcome => outcome,
     }
 }
@@ -106,15 +140,44 @@ pub(crate) async fn lock(connection: &mut PgConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Folds all there is to this transaction, which holds the lock.
+/// Folds all there is, in a transaction that holds the lock and needs all of it.
 pub(crate) async fn fold_all(connection: &mut PgConnection) -> sqlx::Result<()> {
-    while fold_some(connection, None).await? {}
+    refuse_newer(connection).await?;
+    let Some(newest) = newest(connection).await? else { return Ok(()) };
+    while fold_some(connection, newest).await? {}
     Ok(())
 }
 
-/// Whether anything waits, to this transaction.
-pub(crate) async fn are_waiting(connection: &mut PgConnection) -> sqlx::Result<bool> {
-    Ok(newest(connection).await?.is_some())
+/// Fails where anything waits, to this transaction.
+pub(crate) async fn refuse_waiting(connection: &mut PgConnection) -> sqlx::Result<()> {
+    refuse_newer(connection).await?;
+    if newest(connection).await?.is_some() { Err(classify::Behind.into()) } else { Ok(()) }
+}
+
+/// Fails where something waits that only a newer version can add: it would come on top of what is counted,
+/// or bring back who is forgotten.
+async fn refuse_newer(connection: &mut PgConnection) -> sqlx::Result<()> {
+    let sql = "select exists (select from rollup_deltas where version > $1)";
+    let is_there = sqlx::query_scalar(sql).bind(DELTA_VERSION).fetch_one(connection).await?;
+    if is_there { Err(classify::Behind.into()) } else { Ok(()) }
+}
+
+/// Whether anything of this profile waits, to this transaction.
+pub(crate) async fn are_waiting_of(
+    connection: &mut PgConnection,
+    profile: &ProfileId,
+) -> sqlx::Result<bool> {
+    refuse_newer(connection).await?;
+    // A delta names every profile that it adds to, between quotes as JSON has them.
+    let name = serde_json::to_vec(profile).expect("a text becomes JSON");
+    sqlx::query_scalar(
+        "select exists (
+             select from rollup_deltas where not is_stuck and position($1::bytea in delta) > 0
+         )",
+    )
+    .bind(name)
+    .fetch_one(connection)
+    .await
 }
 
 /// Drops what could not be added: its events are counted otherwise, or it may tell of somebody who is forgotten.
@@ -133,13 +196,13 @@ async fn newest(connection: &mut PgConnection) -> sqlx::Result<Option<i64>> {
 }
 
 /// Folds some of what waits, up to `newest`. Answers whether there may be more.
-async fn fold_some(connection: &mut PgConnection, newest: Option<i64>) -> sqlx::Result<bool> {
+async fn fold_some(connection: &mut PgConnection, newest: i64) -> sqlx::Result<bool> {
     let waiting: Vec<(i64, i64)> = sqlx::query_as(
         "select id, octet_length(delta)::bigint from rollup_deltas
          where not is_stuck and version <= $1 and id <= $2 order by id limit $3",
     )
     .bind(DELTA_VERSION)
-    .bind(newest.unwrap_or(i64::MAX))
+    .bind(newest)
     .bind(FOLDED_MAX)
     .fetch_all(&mut *connection)
     .await?;
@@ -147,8 +210,6 @@ async fn fold_some(connection: &mut PgConnection, newest: Option<i64>) -> sqlx::
     if ids.is_empty() {
         return Ok(false);
     }
-    let is_last =
-        ids.len() == waiting.len() && waiting.len() < usize::try_from(FOLDED_MAX).unwrap_or(0);
     let mut attempt = connection.begin().await?;
     match fold(&mut attempt, &ids).await {
         Ok(()) => attempt.commit().await?,
@@ -158,7 +219,7 @@ async fn fold_some(connection: &mut PgConnection, newest: Option<i64>) -> sqlx::
         }
         Err(error) => return Err(error),
     }
-    Ok(!is_last)
+    Ok(ids.last() != Some(&newest))
 }
 
 /// As many as are folded at once: at least one.
@@ -197,6 +258,7 @@ async fn fold_each(connection: &mut PgConnection, ids: &[i64]) -> sqlx::Result<(
             Ok(()) => attempt.commit().await?,
             Err(error) if is_ones_own_fault(&error) => {
                 attempt.rollback().await?;
+                // Milestones are told by their events alone, and so are titles once the archive is cut short.
                 let remedy = "the archive has its events: run `treehook verify --repair`";
                 error!(delta = id, "what a batch adds to the rollups cannot be added; {remedy}");
                 sqlx::query("update rollup_deltas set is_stuck = true where id = $1")

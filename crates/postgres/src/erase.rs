@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use treehook_event::{Day, Erased, ProfileId, VisitorId};
 
-use crate::{classify, deltas, partitions, verify};
+use crate::{deltas, partitions, verify};
 
 mod letters;
 mod profile;
@@ -14,6 +14,8 @@ mod visitor;
 /// How often a step is begun anew because somebody counted what it was about to rewrite, before
 /// workers are held up for it: a profile that is busy just now may be counted many times a second.
 const UNDISTURBED_MAX: u32 = 3;
+/// How often it is begun at all: with workers held up, only somebody else who is being forgotten stands in the way.
+const ATTEMPTS_MAX: u32 = 6;
 
 /// What is counted after the transaction's moment and stands in the way makes it fail as a conflict, so
 /// that an event is never emptied without its count, nor a count dropped without its event.
@@ -80,7 +82,7 @@ async fn forget_day(
     loop {
         let alone = attempt > UNDISTURBED_MAX;
         match step(connection, subject, day, alone).await {
-            Err(error) if !alone && classify::is_conflict(&error) => attempt += 1,
+            Err(error) if attempt < ATTEMPTS_MAX && deltas::is_disturbed(&error) => attempt += 1,
             Err(error) => return Err(error),
             Ok(None) => attempt += 1,
             Ok(Some(step)) => {
@@ -113,7 +115,9 @@ async fn step(
         Subject::Visitor(id) => visitor::step(&mut transaction, id, day).await?,
         // Counted after they were emptied, events would come back in the rollups. What waits at this moment
         // was recorded just now; what is recorded after it is not emptied either.
-        Subject::Profile(_) if deltas::are_waiting(&mut transaction).await? => return Ok(None),
+        Subject::Profile(id) if deltas::are_waiting_of(&mut transaction, id).await? => {
+            return Ok(None);
+        }
         Subject::Profile(id) => profile::step(&mut transaction, id, day).await?,
     };
     transaction.commit().await?;

@@ -92,9 +92,25 @@ pub(crate) async fn add(connection: &mut PgConnection, rollup: Rollup) -> sqlx::
     add_to(connection, &LINKS, said.collect()).await
 }
 
+/// Rows that are merged at a time: at most 16 MiB on either side, if every one of them held a full sketch.
+const MERGED_MAX: usize = 1000;
+
+/// In order of key, some at a time.
+async fn add_to<V: Retold>(
+    connection: &mut PgConnection,
+    table: &Table,
+    said: BTreeMap<Place, V>,
+) -> sqlx::Result<()> {
+    let mut said = said.into_iter().peekable();
+    while said.peek().is_some() {
+        add_some(connection, table, said.by_ref().take(MERGED_MAX).collect()).await?;
+    }
+    Ok(())
+}
+
 /// New rows are inserted first, so that two workers who bring the same one do not lose each other's:
 /// whoever comes second waits, finds it, and merges.
-async fn add_to<V: Retold>(
+async fn add_some<V: Retold>(
     connection: &mut PgConnection,
     table: &Table,
     mut said: BTreeMap<Place, V>,

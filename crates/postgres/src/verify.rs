@@ -1,6 +1,6 @@
 //! Verifying: the archive recounted against every rollup, and what differs rebuilt from it.
 
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use treehook_event::{Day, Difference, LinkState, ProfileState, Sketch, Timestamp};
 
 use crate::columns::date;
@@ -51,13 +51,10 @@ pub(crate) async fn survey(
     connection: &mut PgConnection,
     gate: &mut PgConnection,
 ) -> sqlx::Result<Vec<Difference>> {
-    let mut closed = gate.begin().await?;
-    let locked = sqlx::query("lock table only events in share row exclusive mode");
-    match locked.execute(&mut *closed).await {
-        Err(error) if !classify::may_not_write(&error) => return Err(error),
-        Ok(_) | Err(_) => (),
-    }
-    deltas::catch_up_to_read(connection).await?;
+    // Most of it while workers go on.
+    catch_up(connection).await?;
+    let closed = close(gate).await?;
+    catch_up(connection).await?;
     let mut transaction =
         connection.begin_with("begin isolation level repeatable read, read only").await?;
     sqlx::query(STATEMENT_TIMEOUT).execute(&mut *transaction).await?;
@@ -66,10 +63,48 @@ pub(crate) async fn survey(
     sqlx::query("lock table only events in access share mode").execute(&mut *transaction).await?;
     // The first query.
     let archive_from = partitions::archive_from(&mut transaction).await?;
-    closed.rollback().await?;
+    if let Some(closed) = closed {
+        closed.rollback().await?;
+    }
+    deltas::refuse_waiting(&mut transaction).await?;
     let findings = compare(&mut transaction, archive_from, Mode::List).await?;
     transaction.rollback().await?;
     Ok(findings)
+}
+
+/// How long workers are kept from the archive by somebody who waits for it, and how often that is tried: somebody
+/// who is being forgotten may have it for minutes.
+const GATE_PATIENCE: &str = "set local lock_timeout = '2s'";
+const GATE_ATTEMPTS_MAX: u32 = 10;
+
+/// Keeps workers out; nothing for whoever may read and no more.
+async fn close(gate: &mut PgConnection) -> sqlx::Result<Option<Transaction<'_, Postgres>>> {
+    let mut transaction = gate.begin().await?;
+    let mut attempt = 1;
+    loop {
+        sqlx::query(GATE_PATIENCE).execute(&mut *transaction).await?;
+        let locking = sqlx::query("lock table only events in share row exclusive mode");
+        match locking.execute(&mut *transaction).await {
+            Ok(_) => return Ok(Some(transaction)),
+            Err(error) if classify::may_not_write(&error) => {
+                transaction.rollback().await?;
+                return Ok(None);
+            }
+            Err(error) if classify::is_lock_timeout(&error) && attempt < GATE_ATTEMPTS_MAX => {
+                sqlx::query("rollback and chain").execute(&mut *transaction).await?;
+                attempt += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whoever may not write learns from what is left whether others have.
+async fn catch_up(connection: &mut PgConnection) -> sqlx::Result<()> {
+    match deltas::catch_up(connection).await {
+        Err(error) if classify::may_not_write(&error) => Ok(()),
+        outcome => outcome,
+    }
 }
 
 /// Rewrites what differs, while workers wait. Answers what differed.
@@ -77,7 +112,7 @@ pub(crate) async fn repair(connection: &mut PgConnection) -> sqlx::Result<Vec<Di
     let mut transaction = connection.begin_with("begin isolation level repeatable read").await?;
     sqlx::query(STATEMENT_TIMEOUT).execute(&mut *transaction).await?;
     // In the order in which workers and whoever folds visit them, and before the first query: what they had
-    // in flight is done, and part of what is recounted. Reports go on.
+    // in flight is done, and part of what is recounted. Reports go on, and do not wait for it.
     sqlx::query(
         "lock table only events, rollup_folding, link_hours, link_days, profile_hours, audience, profile_visitors,
              link_visitors, profiles, links in share row exclusive mode",
