@@ -168,13 +168,17 @@ fn log() -> mpsc::Sender<Waiting> {
     let (sender, mut requests) = mpsc::channel(4096);
     let mut file = tempfile::tempfile().unwrap();
     std::thread::spawn(move || {
-        let (mut waiting, mut bytes) = (Vec::new(), Vec::new());
+        let (mut waiting, mut bytes) = (Vec::<Waiting>::new(), Vec::new());
         while requests.blocking_recv_many(&mut waiting, 1000) > 0 {
             bytes.clear();
-            waiting.iter().for_each(|(body, _): &Waiting| bytes.extend_from_slice(body));
+            for (body, _) in &waiting {
+                bytes.extend_from_slice(body);
+            }
             file.write_all(&bytes).unwrap();
             file.sync_data().unwrap();
-            waiting.drain(..).for_each(|(_, answer)| answer.send(()).unwrap_or_default());
+            for (_, answer) in waiting.drain(..) {
+                answer.send(()).unwrap_or_default();
+            }
         }
     });
     sender
@@ -195,7 +199,9 @@ fn publish_batches(channel: Channel) -> mpsc::Sender<Waiting> {
             tokio::spawn(async move {
                 let bodies: Vec<&[u8]> = waiting.iter().map(|(body, _)| &**body).collect();
                 assert!(publish(&channel, &bodies.concat()).await);
-                waiting.into_iter().for_each(|(_, answer)| answer.send(()).unwrap_or_default());
+                for (_, answer) in waiting {
+                    answer.send(()).unwrap_or_default();
+                }
                 drop(turn);
             });
         }
