@@ -68,6 +68,7 @@ async fn measure<S: EventStore + Subjects + Clone + 'static>(name: &str, store: 
         store.record(&batch, now).await.expect("it records");
         at = end;
     }
+    store.catch_up(Duration::ZERO).await.expect("it catches up");
     let (events, seconds) = (plan.events, started.elapsed().as_secs_f64());
     say(&format!(
         "{name}: {events} events over {} links and {} days in {seconds:.0} s",

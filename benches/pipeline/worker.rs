@@ -100,7 +100,8 @@ pub(crate) async fn drained(bench: &mut Bench, database: TestDatabase, workers: 
     for (name, value) in bench.plan.settings() {
         deployment.set(name, value);
     }
-    let events = bench.plan.events;
+    // Enough of them for a fold every second to be one of several.
+    let events = bench.plan.events * 3;
     fill(&deployment, events).await;
     let since = now();
     let servers = Servers::find().await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 use tracing::{debug, error};
 use treehook_event::{DELTA_VERSION, ProfileId, Rollup, Timestamp};
 
@@ -21,8 +22,10 @@ const FOLDED_BYTES: i64 = 2 << 20;
 /// How often a fold is begun anew because somebody was forgotten just then.
 const ATTEMPTS_MAX: u32 = 3;
 
-/// How long whoever reads waits for whoever folds. Folding takes less; forgetting and repairing may take hours.
-const READERS_PATIENCE: &str = "set local lock_timeout = '3s'";
+/// How long whoever reads waits for the lock. Folding takes less; forgetting and repairing may take hours.
+const READERS_LOCK_TIMEOUT: &str = "set local lock_timeout = '3s'";
+/// How long whoever reads goes on folding: where nobody did for hours, there is more than a reader waits for.
+const READERS_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What folding may take, all in all, before whoever waits for it gives up.
 pub(crate) const FOLD_MAX: Duration = Duration::from_mins(2);
@@ -50,15 +53,17 @@ pub(crate) async fn catch_up(connection: &mut PgConnection) -> sqlx::Result<()> 
     catch_up_within(connection, None).await
 }
 
-/// As [`catch_up`]; fails where the lock is not to be had within `patience`, a time as the server writes it.
+/// As [`catch_up`]; a reader begins nothing more once its patience is over, and fails where the lock is not to
+/// be had.
 async fn catch_up_within(
     connection: &mut PgConnection,
-    patience: Option<&'static str>,
+    reader: Option<Instant>,
 ) -> sqlx::Result<()> {
     let Some(newest) = newest(connection).await? else { return Ok(()) };
     let mut attempt = 1;
     loop {
-        match fold_in_turn(connection, newest, patience).await {
+        match fold_in_turn(connection, newest, reader.is_some()).await {
+            Ok(true) if reader.is_some_and(|until| Instant::now() >= until) => return Ok(()),
             Ok(true) => attempt = 1,
             Ok(false) => return Ok(()),
             Err(error) if is_disturbed(&error) && attempt < ATTEMPTS_MAX => attempt += 1,
@@ -71,11 +76,11 @@ async fn catch_up_within(
 async fn fold_in_turn(
     connection: &mut PgConnection,
     newest: i64,
-    patience: Option<&'static str>,
+    is_reader: bool,
 ) -> sqlx::Result<bool> {
     let mut transaction = connection.begin().await?;
-    if let Some(patience) = patience {
-        sqlx::query(patience).execute(&mut *transaction).await?;
+    if is_reader {
+        sqlx::query(READERS_LOCK_TIMEOUT).execute(&mut *transaction).await?;
     }
     lock(&mut transaction).await?;
     let more = fold_some(&mut transaction, newest).await?;
@@ -123,9 +128,9 @@ pub(crate) async fn catch_up_if_due(
 
 /// As [`catch_up`], for whoever is about to read: reading goes on where adding does not, and tells then what has been
 /// added so far. So it is for one who may not write, while somebody is being forgotten or the rollups are
-/// repaired, and on a disk that is full. Workers warn of what lasts.
+/// repaired, on a disk that is full, and where there is more than can be added meanwhile. Workers warn of what lasts.
 pub(crate) async fn catch_up_to_read(connection: &mut PgConnection) -> sqlx::Result<()> {
-    match catch_up_within(connection, Some(READERS_PATIENCE)).await {
+    match catch_up_within(connection, Some(Instant::now() + READERS_PATIENCE)).await {
         Err(error @ sqlx::Error::Database(_)) => {
             debug!("reading without what waits: {}", classify::failure(error));
             Ok(())
