@@ -112,17 +112,20 @@ impl Click<'_> {
     }
 }
 
+fn is_signed(deliveries: &Deliveries, headers: &HeaderMap, body: &[u8]) -> bool {
+    let find =
+        |name: &str| headers.get(name).map_or(Found::Absent, |value| Found::Once(value.as_bytes()));
+    let source = &deliveries.source;
+    Claim::read(&source.scheme, find).is_ok_and(|claim| verify(source, &claim, body, now()).is_ok())
+}
+
 /// Verifies and parses, and keeps nothing.
 async fn parsed(
     State(deliveries): State<Arc<Deliveries>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> StatusCode {
-    let find =
-        |name: &str| headers.get(name).map_or(Found::Absent, |value| Found::Once(value.as_bytes()));
-    let source = &deliveries.source;
-    let Ok(claim) = Claim::read(&source.scheme, find) else { return StatusCode::UNAUTHORIZED };
-    if verify(source, &claim, &body, now()).is_err() {
+    if !is_signed(&deliveries, &headers, &body) {
         return StatusCode::FORBIDDEN;
     }
     match serde_json::from_slice::<Envelope<'_>>(&body) {
@@ -150,11 +153,7 @@ async fn kept(
     body: Bytes,
 ) -> StatusCode {
     let (deliveries, requests) = &*state;
-    let find =
-        |name: &str| headers.get(name).map_or(Found::Absent, |value| Found::Once(value.as_bytes()));
-    let source = &deliveries.source;
-    let Ok(claim) = Claim::read(&source.scheme, find) else { return StatusCode::UNAUTHORIZED };
-    if verify(source, &claim, &body, now()).is_err() {
+    if !is_signed(deliveries, &headers, &body) {
         return StatusCode::FORBIDDEN;
     }
     let (answer, answered) = oneshot::channel();

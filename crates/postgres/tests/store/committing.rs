@@ -1,6 +1,5 @@
 //! What a commit is worth, and whether one could be had.
 
-use sqlx::{AssertSqlSafe, Connection as _};
 use treehook_event::{EventStore as _, Failure};
 use treehook_postgres::Store;
 
@@ -64,27 +63,8 @@ async fn a_database_that_answers_but_takes_nothing_is_not_ready() {
 #[tokio::test]
 async fn a_user_who_may_only_read_is_not_ready() {
     with_store(async |scratch: Scratch| {
-        let (schema, role) = (scratch.schema.clone(), format!("reader_{}", scratch.schema));
-        let mut connection = scratch.connection().await;
-        for statement in [
-            format!("create role {role} login"),
-            format!("grant usage on schema {schema} to {role}"),
-            format!("grant select on all tables in schema {schema} to {role}"),
-        ] {
-            sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
-        }
-        let (_, place) = database_url()
-            .split_once('@')
-            .map(|(a, b)| (a.to_owned(), b.to_owned()))
-            .expect("the test database's URL names a user");
-        let store =
-            Store::connect(&format!("postgres://{role}@{place}"), options(&schema)).unwrap();
-        let failure = store.ready().await.expect_err("it may only read");
-        store.close().await;
-        for statement in [format!("drop owned by {role}"), format!("drop role {role}")] {
-            sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
-        }
-        connection.close().await.unwrap();
+        let ready = scratch.as_reader(async |reader: &Store| reader.ready().await).await;
+        let failure = ready.expect_err("it may only read");
         assert!(matches!(failure, Failure::Transient(_)), "{failure}");
         assert_eq!(failure.cause().reason, "missing_privilege");
     })

@@ -97,6 +97,28 @@ impl Scratch {
         text.expect(query)
     }
 
+    /// Asks as a user who may read every table and no more.
+    pub(crate) async fn as_reader<T>(&self, asked: impl AsyncFnOnce(&Store) -> T) -> T {
+        let (schema, role) = (&self.schema, format!("reader_{}", self.schema));
+        for statement in [
+            format!("create role {role} login"),
+            format!("grant usage on schema {schema} to {role}"),
+            format!("grant select on all tables in schema {schema} to {role}"),
+        ] {
+            self.meddle(&statement).await;
+        }
+        let url = database_url();
+        let (_, place) = url.split_once('@').expect("the test database's URL names a user");
+        let reader = Store::connect(&format!("postgres://{role}@{place}"), options(schema));
+        let reader = reader.expect("connects");
+        let answer = asked(&reader).await;
+        reader.close().await;
+        for statement in [format!("drop owned by {role}"), format!("drop role {role}")] {
+            self.meddle(&statement).await;
+        }
+        answer
+    }
+
     /// Which days the archive has.
     pub(crate) async fn days(&self) -> Vec<String> {
         let mut connection = self.connection().await;
