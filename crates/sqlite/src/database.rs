@@ -1,6 +1,8 @@
 //! One database file: how it is opened, its single writer and its few readers.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
@@ -11,6 +13,7 @@ use sqlx::{
     ConnectOptions as _, Connection as _, Sqlite, SqlitePool, Transaction, query, query_as,
 };
 use tokio::time::Instant;
+use tracing::warn;
 use treehook_event::Failure;
 
 use crate::classify::{failure, is_busy, migration, opening, unopenable};
@@ -22,8 +25,10 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(10);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait for a connection of ours: the one in front may wait for the lock itself.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Pages in the log before they are moved into the database file: 8 MiB.
+/// Pages in the log before whoever commits moves them into the database file: 8 MiB.
 const CHECKPOINT_PAGES: &str = "2000";
+/// Bytes committed before they are moved beside the writer, so early that the writer seldom has to: 2 MiB.
+const MOVE_BYTES: u64 = 2 << 20;
 /// What the log is cut back to once a long reader or a large transaction has let it grow, in bytes.
 const LOG_BYTES_MAX: &str = "16777216";
 /// Rows per index that are sampled for the query planner: what SQLite's manual recommends.
@@ -55,6 +60,17 @@ pub(crate) struct Database {
     path: PathBuf,
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Moves the log into the file beside the writer.
+    mover: SqlitePool,
+    log: Arc<Log>,
+}
+
+/// What is known of the log without a look at it.
+#[derive(Debug, Default)]
+struct Log {
+    /// Bytes committed since it was moved last, about.
+    bytes: AtomicU64,
+    is_moving: AtomicBool,
 }
 
 impl Database {
@@ -94,9 +110,10 @@ impl Database {
         let secure_delete = if shape.secure_delete { "on" } else { "off" };
         let writer = options(&path, shape.writer_cache_kib).pragma("secure_delete", secure_delete);
         let writer = pool(writer, 1);
-        let readers = options(&path, shape.reader_cache_kib).pragma("query_only", "on");
-        let readers = pool(readers, shape.readers);
-        Self { path, writer, readers }
+        let reader = options(&path, shape.reader_cache_kib).pragma("query_only", "on");
+        let readers = pool(reader.clone(), shape.readers);
+        let mover = pool(reader, 1);
+        Self { path, writer, readers, mover, log: Arc::default() }
     }
 
     /// Brings the schema up to date.
@@ -130,6 +147,35 @@ impl Database {
         &self.readers
     }
 
+    /// Tells of bytes that were just committed. Once there are many the log is moved into the file, by a task of
+    /// its own: where that fails, whoever commits does it later.
+    pub(crate) fn wrote(&self, bytes: u64) {
+        let unmoved = self.log.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if unmoved < MOVE_BYTES || self.log.is_moving.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        self.log.bytes.store(0, Ordering::Relaxed);
+        let database = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = database.move_log().await
+                && !database.mover.is_closed()
+            {
+                let cause = error.cause();
+                warn!(reason = cause.reason, "the log is not moved yet: {}", cause.detail);
+            }
+            database.log.is_moving.store(false, Ordering::Relaxed);
+        });
+    }
+
+    /// Moves the log into the file, nearly all of it beside the writer: whoever waits for a commit would wait for
+    /// this too. What is written meanwhile is left to the writer itself, who starts the log over after it.
+    async fn move_log(&self) -> Result<(), Failure> {
+        for connections in [&self.mover, &self.writer] {
+            query("pragma wal_checkpoint(passive)").execute(connections).await.map_err(failure)?;
+        }
+        Ok(())
+    }
+
     /// The disk that holds the file; nothing where nobody can tell.
     pub(crate) fn disk(&self) -> Option<Disk> {
         let disk = rustix::fs::statvfs(&self.path).ok()?;
@@ -155,6 +201,7 @@ impl Database {
 
     /// Moves the log into the file and lets go of both.
     pub(crate) async fn close(&self) {
+        self.mover.close().await;
         self.readers.close().await;
         // Last, since the last connection of all is the one that removes the log.
         self.writer.close().await;

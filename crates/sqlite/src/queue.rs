@@ -201,6 +201,7 @@ impl Publisher for Queue {
             };
             return Err(Failure::transient(reason, detail));
         }
+        self.database.wrote(length as u64);
         self.published.send_replace(());
         Ok(Accepted::Queued)
     }
@@ -219,6 +220,30 @@ mod tests {
     use treehook_event::Consumer as _;
 
     use super::*;
+
+    #[tokio::test]
+    async fn its_log_stays_short_while_many_publish_without_a_pause() {
+        let folder = TempDir::new().unwrap();
+        let queue = Queue::open(folder.path(), QueueLimits::default()).await.unwrap();
+        let event = Event::unreadable(&vec![b'x'; 64 << 10], "large", Timestamp::default());
+        let publishers = (0..4).map(|_| {
+            let (queue, event) = (queue.clone(), event.clone());
+            tokio::spawn(async move {
+                for _ in 0..160 {
+                    queue.publish(std::slice::from_ref(&event)).await.unwrap();
+                }
+            })
+        });
+        for publisher in publishers.collect::<Vec<_>>() {
+            publisher.await.unwrap();
+        }
+        let length = |name| std::fs::metadata(folder.path().join(name)).unwrap().len();
+        // 40 MiB went through it.
+        assert!(length("queue.db-wal") < 12 << 20, "{} bytes", length("queue.db-wal"));
+        queue.close().await;
+        assert!(!folder.path().join("queue.db-wal").exists());
+        assert!(length("queue.db") >= 40 << 20);
+    }
 
     #[tokio::test]
     async fn an_emptied_queue_gives_its_room_back_and_goes_on_counting() {

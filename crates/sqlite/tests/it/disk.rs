@@ -64,8 +64,9 @@ async fn filled_and_emptied(disk: &Disk) {
         let (taken, refused) = fill(&queue).await;
         let Failure::Transient(cause) = &refused else { panic!("{refused:?}") };
         assert_eq!(cause.reason, "disk_full", "{}", cause.detail);
-        // Later rounds fill the pages of earlier ones.
-        assert!(taken > 20, "round {round}: {taken}");
+        // A quarter of the smaller disk: half of it is kept free, and what is in the log may be in the file
+        // as well. Later rounds fill the pages of earlier ones.
+        assert!(taken >= 16, "round {round}: {taken}");
         let mut consumer = queue.consumer();
         let mut emptied = 0;
         while emptied < taken {
