@@ -6,6 +6,7 @@ use sqlx::{Connection as _, PgConnection};
 use time::{Date, OffsetDateTime};
 use treehook_event::{Body, Day, Event, Key, LinkId, ProfileId, Timestamp, VisitKind};
 
+use crate::caution::Caution;
 use crate::classify;
 use crate::columns::{date, moment};
 use crate::copy::copy;
@@ -50,6 +51,7 @@ const COPY_MIN: usize = 100;
 pub(crate) async fn insert(
     connection: &mut PgConnection,
     batch: &Batch<'_>,
+    caution: &Caution,
     now: Timestamp,
 ) -> sqlx::Result<Vec<usize>> {
     let known = known_next_door(connection, batch).await?;
@@ -61,7 +63,7 @@ pub(crate) async fn insert(
         // Several transactions may bring the same identities in other orders: sorted, they never wait
         // for each other in a circle.
         unknown.sort_by_key(|(key, event)| (event.occurred_at.day(), *key));
-        copy_rows(connection, unknown, now).await?
+        copy_rows(connection, unknown, caution, now).await?
     };
     let mut positions: Vec<usize> =
         fresh.into_iter().filter_map(|key| batch.positions.get(&key).copied()).collect();
@@ -69,34 +71,49 @@ pub(crate) async fn insert(
     Ok(positions)
 }
 
-/// Copies what is not there, which fails as a whole where another worker archives one of them at this
-/// moment: then they are inserted, which is slower and passes over it.
+/// Copies what is not there. Where nothing was for a while, nothing is looked up either.
 async fn copy_rows(
     connection: &mut PgConnection,
     mut rows: Vec<Entry<'_>>,
+    caution: &Caution,
     now: Timestamp,
 ) -> sqlx::Result<Vec<Key>> {
+    if !caution.is_due() {
+        if copy_all(connection, &rows, now).await? {
+            return Ok(keys(&rows));
+        }
+        caution.saw(true);
+    }
     let mut asked: BTreeMap<Day, Vec<&[u8]>> = BTreeMap::new();
     for (key, event) in &rows {
         asked.entry(event.occurred_at.day()).or_default().push(&key.0);
     }
     let known = known_on(connection, asked).await?;
+    caution.saw(!known.is_empty());
     rows.retain(|(key, _)| !known.contains(*key));
-    if rows.is_empty() {
-        return Ok(Vec::new());
+    if rows.is_empty() || copy_all(connection, &rows, now).await? {
+        return Ok(keys(&rows));
     }
+    // Another worker archives one of them at this moment.
+    insert_rows(connection, &rows, now).await
+}
+
+/// Copies all of them, or none and says so: one is there already.
+async fn copy_all(
+    connection: &mut PgConnection,
+    rows: &[Entry<'_>],
+    now: Timestamp,
+) -> sqlx::Result<bool> {
     let mut attempt = connection.begin().await?;
-    match copy(&mut attempt, &rows, now).await {
-        Ok(()) => {
-            attempt.commit().await?;
-            Ok(rows.into_iter().map(|(key, _)| *key).collect())
-        }
-        Err(error) if classify::is_duplicate(&error) => {
-            attempt.rollback().await?;
-            insert_rows(connection, &rows, now).await
-        }
+    match copy(&mut attempt, rows, now).await {
+        Ok(()) => attempt.commit().await.map(|()| true),
+        Err(error) if classify::is_duplicate(&error) => attempt.rollback().await.map(|()| false),
         Err(error) => Err(error),
     }
+}
+
+fn keys(rows: &[Entry<'_>]) -> Vec<Key> {
+    rows.iter().map(|(key, _)| **key).collect()
 }
 
 /// Inserts what is not there; answers which.

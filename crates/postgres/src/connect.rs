@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::error::Elapsed;
 use treehook_event::Failure;
 
+use crate::caution::Caution;
 use crate::classify;
 use crate::partitions::Partitions;
 
@@ -55,6 +56,7 @@ pub struct Store {
 pub(crate) struct Shared {
     pub(crate) pool: PgPool,
     pub(crate) partitions: Partitions,
+    pub(crate) caution: Caution,
     /// This process's row in `tallies`: 32 hexadecimal digits.
     pub(crate) instance: String,
     pub(crate) server: PgConnectOptions,
@@ -83,6 +85,7 @@ impl Store {
         let shared = Shared {
             pool,
             partitions: Partitions::default(),
+            caution: Caution::default(),
             instance: format!("{:032x}", rand::random::<u128>()),
             server,
             schema: options.schema,

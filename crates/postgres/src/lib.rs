@@ -3,6 +3,7 @@
 
 mod archive;
 mod backlog;
+mod caution;
 mod classify;
 mod columns;
 mod connect;

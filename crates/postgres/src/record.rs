@@ -4,6 +4,7 @@ use sqlx::{Connection as _, PgConnection};
 use treehook_event::{Event, Recorded, Timestamp, fold, settled};
 
 use crate::archive::{self, Batch};
+use crate::caution::Caution;
 use crate::columns::{bigint, moment};
 use crate::partitions::Partitions;
 use crate::{classify, deltas, ledger};
@@ -16,6 +17,7 @@ const ATTEMPTS_MAX: u32 = 3;
 pub(crate) async fn record(
     connection: &mut PgConnection,
     partitions: &Partitions,
+    caution: &Caution,
     instance: &str,
     events: &[Event],
     now: Timestamp,
@@ -28,7 +30,7 @@ pub(crate) async fn record(
     let mut attempt = 1;
     loop {
         partitions.ensure(connection, &days).await?;
-        match record_once(connection, &batch, instance, events, now).await {
+        match record_once(connection, &batch, caution, instance, events, now).await {
             Err(error) if classify::is_no_partition(&error) && attempt < ATTEMPTS_MAX => {
                 partitions.forget();
                 attempt += 1;
@@ -43,12 +45,13 @@ pub(crate) async fn record(
 async fn record_once(
     connection: &mut PgConnection,
     batch: &Batch<'_>,
+    caution: &Caution,
     instance: &str,
     events: &[Event],
     now: Timestamp,
 ) -> sqlx::Result<Recorded> {
     let mut transaction = connection.begin().await?;
-    let fresh = archive::insert(&mut transaction, batch, now).await?;
+    let fresh = archive::insert(&mut transaction, batch, caution, now).await?;
     let rollup = fold(fresh.iter().map(|position| &events[*position]));
     deltas::keep(&mut transaction, &rollup, now).await?;
     ledger::settle(&mut transaction, &settled(events, &fresh)).await?;

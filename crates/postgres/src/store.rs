@@ -30,6 +30,7 @@ impl EventStore for Store {
         bounded!(self, RECORD_MAX, |connection| record::record(
             connection,
             &shared.partitions,
+            &shared.caution,
             &shared.instance,
             events,
             now

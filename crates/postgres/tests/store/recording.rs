@@ -51,6 +51,65 @@ async fn the_same_ids_in_opposite_orders_count_once_and_nobody_waits_in_a_circle
     .await;
 }
 
+/// As many batches without a duplicate as make a worker copy the next one without a look, and more.
+const CALM: u64 = 12;
+/// Events that are copied rather than inserted.
+const COPIED: u64 = 150;
+
+fn copied(name: &str) -> Vec<Event> {
+    let hour = |n| format!("2026-11-{}T{:02}:00:00Z", 23 + n % 2, n % 12 + 6);
+    (0..COPIED).map(|n| click(&format!("{name}-{n}"), &hour(n), "l1", n)).collect()
+}
+
+#[tokio::test]
+async fn duplicates_are_found_in_a_batch_that_nobody_looked_up() {
+    with_store(async |scratch: Scratch| {
+        for time in 0..2 {
+            for batch in 0..CALM {
+                let recorded = scratch.record(&copied(&format!("{time}-{batch}"))).await;
+                assert_eq!((recorded.fresh.len() as u64, recorded.duplicates), (COPIED, 0));
+            }
+            let mut mixed = copied(&format!("mixed-{time}"));
+            mixed[7] = copied(&format!("{time}-3")).swap_remove(9);
+            for (fresh, duplicates) in [(COPIED - 1, 1), (0, COPIED)] {
+                let recorded = scratch.record(&mixed).await;
+                assert_eq!((recorded.fresh.len() as u64, recorded.duplicates), (fresh, duplicates));
+                assert!(!recorded.fresh.contains(&7));
+            }
+        }
+        let tally = scratch.store.tally().await.unwrap();
+        assert_eq!(
+            (tally.applied, tally.duplicates),
+            (2 * (CALM + 1) * COPIED - 2, 2 * (COPIED + 1))
+        );
+        scratch.is_sound().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_workers_copy_the_same_events_in_opposite_orders_and_each_counts_once() {
+    with_store(async |scratch: Scratch| {
+        let other = scratch.another();
+        for contest in 0..4 {
+            for batch in 0..CALM {
+                let [one, two] =
+                    [1, 2].map(|worker| copied(&format!("{contest}-{batch}-{worker}")));
+                let recorded = at_once([&scratch.store, &other], [one, two]).await;
+                assert_eq!(recorded.map(|recorded| recorded.duplicates), [0, 0]);
+            }
+            let mut batches =
+                [copied(&format!("{contest}-same")), copied(&format!("{contest}-same"))];
+            batches[1].reverse();
+            let [one, two] = at_once([&scratch.store, &other], batches).await;
+            assert_eq!((one.fresh.len() + two.fresh.len()) as u64, COPIED);
+            assert_eq!(one.duplicates + two.duplicates, COPIED);
+        }
+        scratch.is_sound().await;
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_workers_who_bring_the_same_new_sketch_keep_each_others_visitors() {
     with_store(async |scratch: Scratch| {
