@@ -1,6 +1,6 @@
 //! The archive from outside: rows that are there already, and a binary COPY of the same rows.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgConnection, PgPoolCopyExt as _};
@@ -33,18 +33,23 @@ pub(crate) async fn database_with(rows: u64, days: u32) -> TestDatabase {
             }
             store.record(&events, now).await.unwrap();
         }
-        multiply(&mut connection, rows / u64::from(days)).await;
+        for day in 0..days {
+            let back = i64::from(day) * DAY;
+            let day = Timestamp::from_millis(now.as_millis() - back).day();
+            multiply(&mut connection, &day.to_iso(), rows / u64::from(days)).await;
+        }
     }
     store.close().await;
     // What the server does about so many new rows is over before anything is measured.
-    connection.execute("analyze").await.unwrap();
+    connection.execute("vacuum (analyze)").await.unwrap();
     connection.execute("checkpoint").await.unwrap();
     connection.close().await.unwrap();
     database
 }
 
-/// Copies each row of the archive so many times, under keys of their own.
-async fn multiply(connection: &mut PgConnection, times: u64) {
+/// Copies each row of a day of the archive so many times, under keys of their own: into a table without an index, which
+/// takes the day's place and is indexed as a whole, several times faster than row by row.
+async fn multiply(connection: &mut PgConnection, day: &str, times: u64) {
     let columns = columns(connection, "events").await;
     let values: Vec<String> = columns
         .iter()
@@ -54,10 +59,27 @@ async fn multiply(connection: &mut PgConnection, times: u64) {
         })
         .collect();
     let (into, from) = (columns.join(", "), values.join(", "));
-    let sql = format!(
-        "insert into events ({into}) select {from} from events e, generate_series(1, {times}) n"
-    );
-    connection.execute(AssertSqlSafe(sql)).await.unwrap();
+    let table = format!("events_{}", day.replace('-', ""));
+    for sql in [
+        format!(
+            "create table filled
+             (like {table} including defaults including constraints including storage)"
+        ),
+        format!(
+            "insert into filled ({into})
+             select {from} from {table} e, generate_series(1, {times}) n
+             union all select {into} from {table} e"
+        ),
+        format!("alter table events detach partition {table}"),
+        format!("drop table {table}"),
+        format!("alter table filled rename to {table}"),
+        format!(
+            "alter table events attach partition {table}
+             for values from ('{day}') to (date '{day}' + 1)"
+        ),
+    ] {
+        connection.execute(AssertSqlSafe(sql)).await.unwrap();
+    }
 }
 
 async fn columns(connection: &mut PgConnection, table: &str) -> Vec<String> {
@@ -78,8 +100,19 @@ pub(crate) async fn copy_rate(database: &TestDatabase, since: Timestamp) -> f64 
     let pool = PgPool::connect(&database.url).await.unwrap();
     let since = since.to_rfc3339();
     let run = async |sql: String| pool.execute(AssertSqlSafe(sql)).await.unwrap().rows_affected();
-    run("create table copied (like events including all)".to_owned()).await;
+    let shape = "including defaults including constraints including storage";
+    run(format!("create table copied (like events {shape})")).await;
     run(format!("insert into copied select * from events where applied_at < '{since}'")).await;
+    let indexes: Vec<String> = sqlx::query_scalar(
+        "select regexp_replace(pg_get_indexdef(indexrelid), 'INDEX .* USING', 'INDEX ON copied USING')
+         from pg_index where indrelid = 'events'::regclass",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    for index in indexes {
+        run(index).await;
+    }
     run("checkpoint".to_owned()).await;
     let query = format!("select * from events where applied_at >= '{since}'");
     let out = AssertSqlSafe(format!("copy ({query}) to stdout (format binary)"));
@@ -95,23 +128,6 @@ pub(crate) async fn copy_rate(database: &TestDatabase, since: Timestamp) -> f64 
     run("drop table copied".to_owned()).await;
     pool.close().await;
     rate
-}
-
-/// What a server with a machine of its own is set to: no checkpoint within a run, neither for ours
-/// nor for what it is compared to.
-pub(crate) async fn prepare_server() {
-    let url = std::env::var("TREEHOOK_TEST_DATABASE_URL").expect("`make bench` starts a Postgres");
-    let mut connection = PgConnection::connect(&url).await.unwrap();
-    for sql in [
-        "alter system set max_wal_size = '8GB'",
-        "alter system set checkpoint_timeout = '30min'",
-        "select pg_reload_conf()",
-    ] {
-        connection.execute(sql).await.unwrap();
-    }
-    // The server reads its settings at its next idle moment.
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    connection.close().await.unwrap();
 }
 
 /// Deadlocks that the database has seen.

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::Bench;
-use crate::archive::{database_with, prepare_server};
+use crate::archive::database_with;
 use crate::table::{Target, median, per_second, ratio};
 use crate::worker::drained;
 
@@ -12,7 +12,6 @@ use crate::worker::drained;
 const DAYS: u32 = 50;
 
 pub(crate) async fn measure(bench: &mut Bench) {
-    prepare_server().await;
     let sizes = [0, bench.plan.archive, bench.plan.archive * 5];
     let mut rates = [vec![], vec![], vec![]];
     let mut databases = VecDeque::new();

@@ -7,7 +7,7 @@ use treehook_event::{EventStore as _, Publisher as _, Timestamp};
 use treehook_rabbitmq::{Broker, BrokerConfig, BrokerState, Timeouts, Topology};
 
 use crate::Bench;
-use crate::archive::{copy_rate, database_with, deadlocks, prepare_server};
+use crate::archive::{copy_rate, database_with, deadlocks};
 use crate::deliveries::{Deliveries, fresh_numbers};
 use crate::harness::{Client, Deployment, TestDatabase, now};
 use crate::naive;
@@ -18,7 +18,6 @@ use crate::table::{Target, median, per_second, ratio};
 const PUBLISH: u64 = 1000;
 
 pub(crate) async fn measure(bench: &mut Bench) {
-    prepare_server().await;
     let (mut naive, mut one, mut two, mut copied) = (vec![], vec![], vec![], vec![]);
     let (mut full, mut full_copied, mut costs, mut circles) = (vec![], vec![], vec![], 0);
     for round in 1..=bench.plan.rounds {

@@ -5,6 +5,8 @@
 #   postgres.sh stop DIR       stops it in good order, cutting off whoever is connected
 #   postgres.sh kill DIR       ends it as a power cut would
 #
+# TREEHOOK_TEST_POSTGRES holds further settings for a new one, as in "shared_buffers=1GB max_wal_size=8GB".
+#
 # Postgres refuses to run as root; root runs it as the user `postgres`, or as `nobody` where there is none. That user must be
 # able to enter the folders above DIR, and `mktemp -d` makes one that nobody else may enter: `chmod 755` it first.
 set -euo pipefail
@@ -53,6 +55,9 @@ log_lock_waits = on
 log_min_messages = warning
 log_line_prefix = '%m [%p] %a '
 CONF
+    for setting in ${TREEHOOK_TEST_POSTGRES:-}; do
+        echo "$setting" >>"$dir/data/postgresql.conf"
+    done
 }
 
 # Whether no process works in a folder any more; those of Postgres do, in its data.

@@ -20,6 +20,9 @@ const TRAILER: i16 = -1;
 /// 2000-01-01, where the server's own time begins: in milliseconds and in days.
 const EPOCH_MS: i64 = 946_684_800_000;
 const EPOCH_DAYS: i32 = 10_957;
+/// Bytes from which on rows are sent: the server takes them in while the next are written, and neither we nor
+/// the connection holds a whole batch once more.
+const CHUNK_BYTES: usize = 256 << 10;
 /// What a row takes, about.
 const ROW_BYTES: usize = 700;
 
@@ -29,13 +32,18 @@ pub(crate) async fn copy(
     events: &[(&Key, &Event)],
     now: Timestamp,
 ) -> sqlx::Result<()> {
-    let mut rows = Rows(Vec::with_capacity(HEADER.len() + events.len() * ROW_BYTES));
+    let length = HEADER.len() + events.len() * ROW_BYTES;
+    let mut rows = Rows(Vec::with_capacity(length.min(CHUNK_BYTES + 2 * ROW_BYTES)));
     rows.0.extend_from_slice(HEADER);
+    let mut copy = connection.copy_in_raw(COPY).await?;
     for (key, event) in events {
         rows.push(key, event, now);
+        if rows.0.len() >= CHUNK_BYTES {
+            copy.send(rows.0.as_slice()).await?;
+            rows.0.clear();
+        }
     }
     rows.0.extend_from_slice(&TRAILER.to_be_bytes());
-    let mut copy = connection.copy_in_raw(COPY).await?;
     copy.send(rows.0).await?;
     copy.finish().await?;
     Ok(())
