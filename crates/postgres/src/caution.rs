@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Batches in a row without a duplicate, after which the next is copied without a look. A copy that meets a
-/// duplicate is taken back and was for nothing; a look costs a fifth of what recording takes. So what
-/// duplicates cost at worst is one batch's room in ten, until the server's vacuum.
+/// duplicate is taken back and was for nothing; a look costs a sixth of what an event does. So what
+/// duplicates cost at worst is one batch's room in ten, until the server's vacuum, and a line in its log.
 const CLEAN_BATCHES: u32 = 10;
 
 /// Senders repeat themselves for a while and then hardly at all: as long as they do, each batch is looked up.

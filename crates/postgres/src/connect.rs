@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Postgres};
+use sqlx::{ConnectOptions as _, PgConnection, Postgres};
 use tokio::sync::watch;
 use tokio::time::error::Elapsed;
 use treehook_event::Failure;
@@ -105,26 +105,48 @@ impl Store {
     }
 }
 
-/// Ends work on a connection that was given a limit of time.
-pub(crate) fn finish<T>(
-    mut connection: PoolConnection<Postgres>,
-    outcome: Result<sqlx::Result<T>, Elapsed>,
-) -> Result<T, Failure> {
-    let Ok(outcome) = outcome else {
-        // The server's own limits came and went without a word of it: the other end is gone.
-        connection.close_on_drop();
-        return Err(Failure::transient("timeout", "the database did not answer in time"));
-    };
-    outcome.map_err(classify::failure)
+/// A connection at work. Dropped before the work has ended it is closed: the driver does not count every answer that is
+/// still to come, and whoever had the connection next would take it for his own.
+pub(crate) struct AtWork(Option<PoolConnection<Postgres>>);
+
+impl AtWork {
+    pub(crate) fn new(connection: PoolConnection<Postgres>) -> Self {
+        Self(Some(connection))
+    }
+
+    pub(crate) fn connection(&mut self) -> &mut PgConnection {
+        self.0.as_mut().expect("it is there until the work ends")
+    }
+
+    /// Ends work that was given a limit of time. Past it the connection is closed: the server's own limits came and
+    /// went without a word of it, so that the other end is gone.
+    pub(crate) fn end<T>(
+        mut self,
+        outcome: Result<sqlx::Result<T>, Elapsed>,
+    ) -> Result<T, Failure> {
+        let Ok(outcome) = outcome else {
+            return Err(Failure::transient("timeout", "the database did not answer in time"));
+        };
+        drop(self.0.take());
+        outcome.map_err(classify::failure)
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        if let Some(connection) = &mut self.0 {
+            connection.close_on_drop();
+        }
+    }
 }
 
 /// Runs work on a connection of the pool within a limit of time.
 macro_rules! bounded {
     ($store:expr, $limit:expr, |$connection:ident| $work:expr) => {{
-        let mut pooled = $store.acquire().await?;
-        let $connection = &mut *pooled;
+        let mut at_work = $crate::connect::AtWork::new($store.acquire().await?);
+        let $connection = at_work.connection();
         let outcome = tokio::time::timeout($limit, $work).await;
-        $crate::connect::finish(pooled, outcome)
+        at_work.end(outcome)
     }};
 }
 pub(crate) use bounded;
@@ -163,6 +185,10 @@ fn server(url: &str, options: &StoreOptions) -> Result<PgConnectOptions, Failure
             ("synchronous_commit", "on"),
             ("statement_timeout", STATEMENT_TIMEOUT),
             ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
+            // Neither of the two ends a `COPY` whose sender has vanished with its machine: this does, within a minute.
+            ("tcp_keepalives_idle", "30"),
+            ("tcp_keepalives_interval", "10"),
+            ("tcp_keepalives_count", "3"),
         ])
         .disable_statement_logging();
     let Some(schema) = &options.schema else { return Ok(server) };

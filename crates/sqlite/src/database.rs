@@ -29,6 +29,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(20);
 const CHECKPOINT_PAGES: &str = "2000";
 /// Bytes committed before they are moved beside the writer, so early that the writer seldom has to: 2 MiB.
 const MOVE_BYTES: u64 = 2 << 20;
+/// What a commit adds to the log beside its own bytes, at least: three pages.
+const COMMIT_BYTES: u64 = 3 * 4096;
 /// What the log is cut back to once a long reader or a large transaction has let it grow, in bytes.
 const LOG_BYTES_MAX: &str = "16777216";
 /// Rows per index that are sampled for the query planner: what SQLite's manual recommends.
@@ -52,6 +54,15 @@ pub(crate) struct Disk {
     pub(crate) size: u64,
     /// Left for this process.
     pub(crate) free: u64,
+}
+
+/// While it lives the log is being moved.
+struct Moving(Arc<Log>);
+
+impl Drop for Moving {
+    fn drop(&mut self) {
+        self.0.is_moving.store(false, Ordering::Relaxed);
+    }
 }
 
 /// A database file that is open.
@@ -150,25 +161,28 @@ impl Database {
     /// Tells of bytes that were just committed. Once there are many the log is moved into the file, by a task of
     /// its own: where that fails, whoever commits does it later.
     pub(crate) fn wrote(&self, bytes: u64) {
+        let bytes = bytes + COMMIT_BYTES;
         let unmoved = self.log.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if unmoved < MOVE_BYTES || self.log.is_moving.swap(true, Ordering::Relaxed) {
             return;
         }
         self.log.bytes.store(0, Ordering::Relaxed);
         let database = self.clone();
+        let moving = Moving(Arc::clone(&self.log));
         tokio::spawn(async move {
+            let _moving = moving;
             if let Err(error) = database.move_log().await
                 && !database.mover.is_closed()
             {
                 let cause = error.cause();
                 warn!(reason = cause.reason, "the log is not moved yet: {}", cause.detail);
             }
-            database.log.is_moving.store(false, Ordering::Relaxed);
         });
     }
 
-    /// Moves the log into the file, nearly all of it beside the writer: whoever waits for a commit would wait for
-    /// this too. What is written meanwhile is left to the writer itself, who starts the log over after it.
+    /// Moves the log into the file, nearly all of its pages beside the writer: whoever waits for a commit would wait
+    /// for this too. What is written meanwhile, and the file's sync then, are left to the writer itself, who starts
+    /// the log over after it.
     async fn move_log(&self) -> Result<(), Failure> {
         for connections in [&self.mover, &self.writer] {
             query("pragma wal_checkpoint(passive)").execute(connections).await.map_err(failure)?;

@@ -35,8 +35,9 @@ const FREE_PAGES_MAX: i64 = 4096;
 const SHRINK_BYTES_MAX: u64 = 1 << 20;
 
 /// Bytes left on the disk below which the file does not grow any more. On a disk that is full to the last
-/// byte nothing can be taken out either: deleting writes to the log, and the log (8 MiB of pages) is moved into
-/// a file that may have to grow for it. With this much there is room for both, twice; of a small disk it is half.
+/// byte nothing can be taken out either: deleting writes to the log, and the log (8 MiB of pages, and what
+/// comes while they are moved) is moved into a file that may have to grow for it. With this much there is room
+/// for both, twice; of a small disk it is half.
 const ROOM_MIN: u64 = 24 << 20;
 /// What a publish may need beside its bytes, in unused pages of the file: splits of its tree.
 const SPLITS_MAX: i64 = 64 << 10;

@@ -1,12 +1,16 @@
 //! Recording from many workers at once.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use sqlx::Connection as _;
 use tokio::sync::Barrier;
 use treehook_event::{Body, Event, EventStore as _, Failure, Recorded};
-use treehook_postgres::Store;
+use treehook_postgres::{Store, StoreOptions};
 
-use crate::harness::{Scratch, at, click, day, event, milestone, profile, view, with_store};
+use crate::harness::{
+    Scratch, at, click, database_url, day, event, milestone, options, profile, view, with_store,
+};
 
 const NOON: &str = "2026-11-24T12:00:00Z";
 
@@ -82,6 +86,60 @@ async fn duplicates_are_found_in_a_batch_that_nobody_looked_up() {
             (tally.applied, tally.duplicates),
             (2 * (CALM + 1) * COPIED - 2, 2 * (COPIED + 1))
         );
+        scratch.is_sound().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_is_dropped_within_its_copy_spoils_nothing_for_the_next() {
+    with_store(async |scratch: Scratch| {
+        let options = StoreOptions { connections: 1, ..options(&scratch.schema) };
+        let store = Store::connect(&database_url(), options).unwrap();
+        let few = |name: &str| copied(name).into_iter().take(20).collect::<Vec<_>>();
+        store.record(&few("first"), at(NOON)).await.unwrap();
+        let batch = copied("dropped");
+        // Somebody else archives one of them and does not commit: the copy waits for it.
+        let mut other = scratch.connection().await;
+        let mut transaction = other.begin().await.unwrap();
+        sqlx::query(
+            "insert into events (day, key, source, type, occurred_at, received_at, applied_at, payload)
+             values ('2026-11-23', $1, 'linktree', 'link.clicked', now(), now(), now(), '')",
+        )
+        .bind(batch[0].key().0.to_vec())
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+        let task = tokio::spawn({
+            let (store, batch) = (store.clone(), batch.clone());
+            async move { store.record(&batch, at(NOON)).await }
+        });
+        let waits = format!(
+            "select count(*) from pg_locks l join pg_stat_activity a using (pid)
+             where not l.granted and a.query like '%copy events%'
+             and pg_blocking_pids(a.pid) @> array[{}]",
+            sqlx::query_scalar::<_, i32>("select pg_backend_pid()")
+                .fetch_one(&mut *transaction)
+                .await
+                .unwrap()
+        );
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while scratch.number(&waits).await == 0 {
+            assert!(Instant::now() < deadline, "the copy does not wait");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        transaction.rollback().await.unwrap();
+        for name in ["second", "third", "fourth"] {
+            let recorded = store.record(&few(name), at(NOON)).await.unwrap();
+            assert_eq!((recorded.fresh.len(), recorded.duplicates), (20, 0), "{name}");
+        }
+        let recorded = store.record(&batch, at(NOON)).await.unwrap();
+        assert_eq!((recorded.fresh.len() as u64, recorded.duplicates), (COPIED, 0));
+        assert_eq!(scratch.number("select count(*) from events").await, 4 * 20 + 150);
+        store.close().await;
+        scratch.store.catch_up(Duration::ZERO).await.unwrap();
         scratch.is_sound().await;
     })
     .await;
