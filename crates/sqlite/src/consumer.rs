@@ -178,8 +178,6 @@ impl<T: Taken> QueueConsumer<T> {
             .execute(self.queue.database.writer())
             .await
             .map_err(failure)?;
-        // As many free pages are written as it takes to list them; the bytes themselves are not.
-        self.queue.database.wrote(0);
         self.settled.clear();
         Ok(())
     }

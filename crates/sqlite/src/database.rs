@@ -56,15 +56,6 @@ pub(crate) struct Disk {
     pub(crate) free: u64,
 }
 
-/// While it lives the log is being moved.
-struct Moving(Arc<Log>);
-
-impl Drop for Moving {
-    fn drop(&mut self) {
-        self.0.is_moving.store(false, Ordering::Relaxed);
-    }
-}
-
 /// A database file that is open.
 #[derive(Debug, Clone)]
 pub(crate) struct Database {
@@ -82,6 +73,15 @@ struct Log {
     /// Bytes committed since it was moved last, about.
     bytes: AtomicU64,
     is_moving: AtomicBool,
+}
+
+/// While it lives the log is being moved.
+struct Moving(Arc<Log>);
+
+impl Drop for Moving {
+    fn drop(&mut self) {
+        self.0.is_moving.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Database {
@@ -159,7 +159,8 @@ impl Database {
     }
 
     /// Tells of bytes that were just committed. Once there are many the log is moved into the file, by a task of
-    /// its own: where that fails, whoever commits does it later.
+    /// its own: where that fails, whoever commits does it later. For the front door alone: a task of the embedded
+    /// worker would give way to others with the log in its hands.
     pub(crate) fn wrote(&self, bytes: u64) {
         let bytes = bytes + COMMIT_BYTES;
         let unmoved = self.log.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
