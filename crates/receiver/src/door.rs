@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use treehook_event::{Context, Intake, Source, Timestamp};
 
+use crate::meters::Meters;
+
 /// The front door, as the roof hands it over.
 pub struct Door<I> {
     /// The configured sources, by name. Whoever is not here does not exist.
@@ -65,6 +67,9 @@ pub struct Readiness {
 /// The door with what it counts while it is open.
 pub(crate) struct Entrance<I> {
     pub(crate) door: Door<I>,
+    /// Of each source, by its name.
+    meters: HashMap<String, Meters>,
+    strangers: Meters,
     pub(crate) in_flight: Arc<Semaphore>,
     pub(crate) body_bytes: Arc<Semaphore>,
     warned_at: AtomicI64,
@@ -75,12 +80,23 @@ impl<I: Intake> Entrance<I> {
         let permits = |limit: usize| Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
         let limits = &door.limits;
         let bytes = limits.max_body_bytes_in_flight.max(limits.max_body.saturating_mul(4));
+        let meters = |(name, source): (&String, &Arc<Source>)| {
+            (name.clone(), Meters::of(Some(&source.name)))
+        };
         Self {
+            meters: door.sources.iter().map(meters).collect(),
+            strangers: Meters::of(None),
             in_flight: permits(limits.max_in_flight),
             body_bytes: permits(bytes),
             warned_at: AtomicI64::new(i64::MIN),
             door,
         }
+    }
+
+    /// What counts deliveries to this name. Without a source it came to a path that nobody configured, whose name is the
+    /// stranger's to choose and so no label.
+    pub(crate) fn meters(&self, name: &str) -> &Meters {
+        self.meters.get(name).unwrap_or(&self.strangers)
     }
 
     /// Whether it is this delivery that warns: one a second, or an outage would flood the log with

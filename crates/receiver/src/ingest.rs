@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::{Body, HttpBody as _};
-use axum::extract::{FromRequestParts, Path, Request};
+use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -14,6 +14,7 @@ use treehook_event::{Accepted, Claim, Event, Found, Intake, Source, parse, verif
 
 use crate::body;
 use crate::door::Entrance;
+use crate::meters::Meters;
 use crate::refusal::{Refusal, Shortage};
 use crate::telemetry::{self, Tally};
 
@@ -41,16 +42,16 @@ impl<S: Send + Sync> FromRequestParts<S> for SourceName {
 pub(crate) async fn ingest<I: Intake + 'static>(
     entrance: &Arc<Entrance<I>>,
     name: &str,
-    request: Request,
+    head: &Parts,
+    mut body: Body,
 ) -> Response {
     let started = Instant::now();
-    let (head, mut body) = request.into_parts();
-    let source = entrance.door.sources.get(name);
-    let outcome = match source {
-        Some(source) => take(entrance, source, &head.headers, &mut body).await,
+    let meters = entrance.meters(name);
+    let outcome = match entrance.door.sources.get(name) {
+        Some(source) => take(entrance, source, meters, &head.headers, &mut body).await,
         None => Err(Refusal::UnknownSource),
     };
-    telemetry::delivery(source.map(|source| &source.name), &head.headers, &outcome, started);
+    telemetry::delivery(meters, &head.headers, &outcome, started);
     match outcome {
         Ok(taken) => taken.into_response(),
         Err(refusal) => {
@@ -72,6 +73,7 @@ pub(crate) async fn ingest<I: Intake + 'static>(
 async fn take<I: Intake + 'static>(
     entrance: &Arc<Entrance<I>>,
     source: &Source,
+    meters: &Meters,
     headers: &HeaderMap,
     body: &mut Body,
 ) -> Result<Taken, Refusal> {
@@ -89,7 +91,7 @@ async fn take<I: Intake + 'static>(
     let events = {
         let now = (door.now)();
         let verified = verify(source, &claim, held.bytes(), now)?;
-        telemetry::secret_match(&source.name, verified.secret());
+        meters.secret_match(verified.secret());
         parse(&verified, source, &door.context, now)?
     };
     held.becomes(&events)?;

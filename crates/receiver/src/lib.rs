@@ -4,6 +4,7 @@ mod body;
 mod classify;
 mod door;
 mod ingest;
+mod meters;
 mod refusal;
 mod router;
 mod serve;
@@ -11,5 +12,5 @@ mod stream;
 mod telemetry;
 
 pub use door::{Door, DoorLimits, Readiness};
-pub use router::router;
+pub use router::Front;
 pub use serve::{ServeLimits, serve};

@@ -1,30 +1,87 @@
 //! What the public listener answers: deliveries, liveness, readiness, and nothing else.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::Json;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use hyper::body::Incoming;
+use tower::Service;
 use treehook_event::Intake;
 
 use crate::door::{Door, Entrance};
 use crate::ingest::{SourceName, ingest};
 use crate::refusal::Refusal;
 
-/// The public routes.
-pub fn router<I: Intake + 'static>(door: Door<I>) -> Router {
-    Router::new()
-        .route("/webhooks/{source}", any(webhook::<I>))
-        .route("/livez", get(livez).fallback(refuse_probe_method))
-        .route("/readyz", get(readyz::<I>).fallback(refuse_probe_method))
-        .fallback(async || Refusal::NotFound)
-        .layer(from_fn(last_if_chunked))
-        .with_state(Arc::new(Entrance::new(door)))
+/// Where deliveries go: this, and a source's name.
+const WEBHOOKS: &str = "/webhooks/";
+
+/// What answers on the public listener. A delivery to a source by its name goes straight to where the router would take
+/// it, which saves a tenth of its time; everything else goes through the router.
+pub struct Front<I> {
+    entrance: Arc<Entrance<I>>,
+    router: Router,
+}
+
+impl<I: Intake + 'static> Front<I> {
+    /// The front of this door.
+    pub fn new(door: Door<I>) -> Self {
+        let entrance = Arc::new(Entrance::new(door));
+        let router = Router::new()
+            .route("/webhooks/{source}", any(webhook::<I>))
+            .route("/livez", get(livez).fallback(refuse_probe_method))
+            .route("/readyz", get(readyz::<I>).fallback(refuse_probe_method))
+            .fallback(async || Refusal::NotFound)
+            .layer(from_fn(last_if_chunked))
+            .with_state(Arc::clone(&entrance));
+        Self { entrance, router }
+    }
+
+    fn is_delivery(&self, request: &Request<Incoming>) -> bool {
+        let name = request.uri().path().strip_prefix(WEBHOOKS);
+        request.method() == Method::POST
+            && name.is_some_and(|name| self.entrance.door.sources.contains_key(name))
+    }
+}
+
+// Derived, it would ask the intake to be cloned.
+impl<I> Clone for Front<I> {
+    fn clone(&self) -> Self {
+        Self { entrance: Arc::clone(&self.entrance), router: self.router.clone() }
+    }
+}
+
+impl<I: Intake + 'static> Service<Request<Incoming>> for Front<I> {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        if !self.is_delivery(&request) {
+            return Box::pin(self.router.call(request));
+        }
+        let entrance = Arc::clone(&self.entrance);
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            let name = head.uri.path().strip_prefix(WEBHOOKS).unwrap_or_default();
+            let mut response = ingest(&entrance, name, &head, Body::new(body)).await;
+            close_if_chunked(&head.headers, &mut response);
+            Ok(response)
+        })
+    }
 }
 
 async fn livez() -> Response {
@@ -50,7 +107,8 @@ async fn webhook<I: Intake + 'static>(
     request: Request,
 ) -> Response {
     if request.method() == Method::POST {
-        ingest(&entrance, &name, request).await
+        let (head, body) = request.into_parts();
+        ingest(&entrance, &name, &head, body).await
     } else if entrance.door.sources.contains_key(&name) {
         Refusal::MethodNotAllowed { allow: "POST" }.into_response()
     } else {
@@ -58,15 +116,19 @@ async fn webhook<I: Intake + 'static>(
     }
 }
 
+async fn last_if_chunked(request: Request, next: Next) -> Response {
+    let headers = request.headers().clone();
+    let mut response = next.run(request).await;
+    close_if_chunked(&headers, &mut response);
+    response
+}
+
 /// Where a chunked request ends is what parties in front of us may see differently, and with it where
 /// the next one starts. No platform sends them, so that each may well be the last of its connection.
-async fn last_if_chunked(request: Request, next: Next) -> Response {
-    let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
-    let mut response = next.run(request).await;
-    if is_chunked {
+fn close_if_chunked(request: &HeaderMap, response: &mut Response) {
+    if request.contains_key(header::TRANSFER_ENCODING) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    response
 }
 
 async fn refuse_probe_method() -> Refusal {

@@ -1,10 +1,13 @@
 //! The server loop: connections under their limits, until told to stop, then drained.
 
+use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use axum::Router;
+use axum::extract::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -12,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tower::Service;
 use tracing::{debug, error, warn};
 
 use crate::classify::{AcceptFault, accept_fault};
@@ -74,13 +78,17 @@ impl ServeLimits {
 
 /// Serves HTTP/1.1 until `shutdown` resolves, then accepts nothing more, lets requests in flight
 /// finish within `grace`, and closes what is left. Idle connections are closed at once.
-pub async fn serve(
+pub async fn serve<S>(
     listener: std::net::TcpListener,
-    router: Router,
+    service: S,
     limits: ServeLimits,
     shutdown: impl Future<Output = ()>,
     grace: Duration,
-) -> io::Result<()> {
+) -> io::Result<()>
+where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
     rustix::net::listen(&listener, BACKLOG)?;
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
@@ -93,7 +101,7 @@ pub async fn serve(
             Some(ended) = connections.join_next() => note_panic(ended),
             stream = accept(&listener), if connections.len() < limits.max_connections => {
                 let limits = limits.among(connections.len());
-                connections.spawn(converse(stream, router.clone(), limits, closing.clone()));
+                connections.spawn(converse(stream, service.clone(), limits, closing.clone()));
             }
         }
     }
@@ -122,12 +130,10 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 }
 
 /// One connection, request after request.
-async fn converse(
-    stream: TcpStream,
-    router: Router,
-    limits: ServeLimits,
-    closing: CancellationToken,
-) {
+async fn converse<S>(stream: TcpStream, service: S, limits: ServeLimits, closing: CancellationToken)
+where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone,
+{
     // Answers are small and complete: holding them back for more to come only delays them.
     if let Err(error) = stream.set_nodelay(true) {
         debug!("a connection was gone before its first request: {error}");
@@ -139,7 +145,7 @@ async fn converse(
         .header_read_timeout(limits.header_timeout)
         .max_header_size(limits.max_header_bytes)
         .max_buf_size(limits.max_buffer_bytes)
-        .serve_connection(stream, TowerToHyperService::new(router));
+        .serve_connection(stream, TowerToHyperService::new(service));
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

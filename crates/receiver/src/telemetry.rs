@@ -3,38 +3,33 @@
 use std::time::Instant;
 
 use axum::http::HeaderMap;
-use metrics::{counter, histogram};
 use tracing::{debug, warn};
-use treehook_event::{Accepted, Event, SourceName};
+use treehook_event::{Accepted, Event};
 
 use crate::ingest::Taken;
+use crate::meters::Meters;
 use crate::refusal::{Refusal, Shortage};
 
 /// Longest delivery id in a log line, in characters; senders use 20 to 40.
 const DELIVERY_ID_MAX: usize = 64;
 
-/// Counts and logs one delivery. Without a source it came to a path that nobody configured, whose
-/// name is the stranger's to choose and so no label.
+/// Counts and logs one delivery.
 pub(crate) fn delivery(
-    source: Option<&SourceName>,
+    meters: &Meters,
     headers: &HeaderMap,
     outcome: &Result<Taken, Refusal>,
     started: Instant,
 ) {
-    let source = source.map_or("unknown", SourceName::as_str);
     let (label, tally) = match outcome {
         Ok(taken) => (place(taken.place), Some(&taken.tally)),
         Err(refusal) => (refusal.code(), None),
     };
-    counter!("treehook_deliveries_total", "source" => source.to_owned(), "outcome" => label)
-        .increment(1);
-    histogram!("treehook_delivery_duration_seconds", "source" => source.to_owned())
-        .record(started.elapsed());
+    meters.delivery(label, started);
     if let Some(tally) = tally {
-        tally.count(source);
+        meters.events(tally);
     }
     debug!(
-        source,
+        source = meters.source(),
         outcome = label,
         events = tally.map_or(0, Tally::events),
         delivery_id = delivery_id(headers),
@@ -69,26 +64,14 @@ impl Tally {
         self.types.iter().map(|(_, count)| count).sum()
     }
 
-    fn count(&self, source: &str) {
-        for (label, count) in &self.types {
-            let source = source.to_owned();
-            counter!("treehook_events_accepted_total", "source" => source, "type" => *label)
-                .increment(*count);
-        }
-        if self.refused_urls > 0 {
-            counter!("treehook_urls_refused_total").increment(self.refused_urls);
-        }
+    /// How many of which type.
+    pub(crate) fn types(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.types.iter().copied()
     }
-}
 
-/// Which key verified, by position: how an operator sees that a rotated secret is out of use.
-pub(crate) fn secret_match(source: &SourceName, position: usize) {
-    counter!(
-        "treehook_secret_matches_total",
-        "source" => source.as_str().to_owned(),
-        "secret" => position.to_string()
-    )
-    .increment(1);
+    pub(crate) fn refused_urls(&self) -> u64 {
+        self.refused_urls
+    }
 }
 
 /// Says why deliveries are turned away.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, query_scalar};
 use treehook_event::{Body, Event, Failure, Key, LinkId, ProfileId, Timestamp, Visit, VisitKind};
 
-use crate::bulk::{ROWS_MAX, Values, is_full, with_values};
+use crate::bulk::{Values, chunks, is_full, with_values};
 use crate::classify::{damaged, failure};
 
 const HEAD: &str = "insert into events (key, day, source, identity, type, occurred_at, received_at, \
@@ -17,7 +17,7 @@ const TAIL: &str = "on conflict (key) do nothing";
 /// while the database is another batch's.
 pub(crate) struct Prepared {
     keys: Vec<Key>,
-    /// Statements over up to [`ROWS_MAX`] events each, and whether they come again word for word.
+    /// Statements over many events each, and whether they come again word for word.
     inserts: Vec<(QueryBuilder<Sqlite>, bool)>,
 }
 
@@ -30,7 +30,7 @@ impl Prepared {
             });
             (statement, is_full(chunk))
         };
-        let inserts = rows.chunks(ROWS_MAX).map(insert).collect();
+        let inserts = chunks(&rows).map(insert).collect();
         Self { keys: rows.into_iter().map(|(key, _)| key).collect(), inserts }
     }
 

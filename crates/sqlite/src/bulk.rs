@@ -6,14 +6,17 @@ use treehook_event::Failure;
 
 use crate::classify::failure;
 
-/// Rows in one statement. Enough to make the round trip cheap; few enough that a statement of 17
-/// columns stays far below SQLite's 32,766 parameters and is quickly parsed.
+/// Rows in one statement: as many as fit of the larger number, then of the smaller one, then what is left. Enough to make
+/// the round trip cheap; few enough that a statement of 17 columns stays far below SQLite's 32,766 parameters.
+const SIZES: [usize; 2] = [256, ROWS_MAX];
+
+/// Rows in one statement where each may be large, and those of a statement that is not worth keeping are fewer.
 pub(crate) const ROWS_MAX: usize = 64;
 
 /// Where a row's values are pushed.
 pub(crate) type Values<'a> = Separated<'a, Sqlite, &'static str>;
 
-/// Runs `head values (...), (...) tail` over all rows, `ROWS_MAX` at a time.
+/// Runs `head values (...), (...) tail` over all rows, many at a time.
 pub(crate) async fn execute<T>(
     connection: &mut SqliteConnection,
     head: &str,
@@ -21,7 +24,7 @@ pub(crate) async fn execute<T>(
     rows: &[T],
     bind: impl Fn(&mut Values<'_>, &T),
 ) -> Result<(), Failure> {
-    for chunk in rows.chunks(ROWS_MAX) {
+    for chunk in chunks(rows) {
         let mut statement = with_values(head, tail, chunk, &bind);
         // Only full ones come again word for word and are worth keeping prepared.
         let executed = statement.build().persistent(is_full(chunk)).execute(&mut *connection).await;
@@ -43,7 +46,39 @@ pub(crate) fn with_values<T>(
     statement
 }
 
+/// Rows by statement.
+pub(crate) fn chunks<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
+    let mut left = rows;
+    std::iter::from_fn(move || {
+        let size = SIZES.into_iter().find(|size| *size <= left.len()).unwrap_or(left.len());
+        let (chunk, rest) = left.split_at(size);
+        left = rest;
+        (!chunk.is_empty()).then_some(chunk)
+    })
+}
+
 /// Whether a statement over these rows is one that comes again.
 pub(crate) fn is_full<T>(rows: &[T]) -> bool {
-    rows.len() == ROWS_MAX
+    SIZES.contains(&rows.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_in_one_chunk_in_order_and_most_chunks_come_again() {
+        for (rows, sizes) in [
+            (0, vec![]),
+            (63, vec![63]),
+            (64, vec![64]),
+            (300, vec![256, 44]),
+            (700, vec![256, 256, 64, 64, 60]),
+        ] {
+            let rows: Vec<usize> = (0..rows).collect();
+            let chunks: Vec<&[usize]> = chunks(&rows).collect();
+            assert_eq!(chunks.concat(), rows);
+            assert_eq!(chunks.iter().map(|chunk| chunk.len()).collect::<Vec<_>>(), sizes);
+        }
+    }
 }

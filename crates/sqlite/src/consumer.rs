@@ -7,6 +7,7 @@ use std::time::Duration;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{query, query_as};
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 use treehook_event::{Consumer, Delivery, Event, Failure, Packet, Timestamp, decode_batch};
@@ -51,7 +52,7 @@ pub struct QueueConsumer<T = Event> {
 }
 
 /// What a row is taken as.
-pub trait Taken: Sized + Send {
+pub trait Taken: Sized + Send + 'static {
     /// At least one.
     #[doc(hidden)]
     fn of(row: &Row<'_>) -> Vec<Self>;
@@ -101,7 +102,11 @@ impl<T: Taken> QueueConsumer<T> {
         .fetch_all(readers)
         .await
         .map_err(failure)?;
-        let deliveries = rows.iter().map(delivery).collect::<Result<_, Failure>>()?;
+        // On a thread of its own: whoever handles the batch before has one that need not wait for it.
+        let deliveries =
+            spawn_blocking(move || rows.iter().map(delivery).collect::<Result<_, _>>())
+                .await
+                .map_err(|error| Failure::fatal("panic", error))??;
         // Nothing is awaited from here on: a receive that is dropped has not taken anything.
         self.cursor = last;
         Ok(deliveries)

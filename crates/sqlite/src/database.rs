@@ -140,7 +140,15 @@ impl Database {
     /// A transaction that may write, once nobody else does.
     pub(crate) async fn write(&self) -> Result<Transaction<'static, Sqlite>, Failure> {
         // `immediate`: a transaction that starts by reading cannot always be promoted.
-        self.writer.begin_with("begin immediate").await.map_err(failure)
+        let begin = "pragma temp_store = file; begin immediate";
+        self.writer.begin_with(begin).await.map_err(failure)
+    }
+
+    /// The same for many small statements: what each would have to take back if it failed, every page that it changes as
+    /// it was before, is kept in memory. Otherwise most of them write it to a temporary file.
+    pub(crate) async fn write_small(&self) -> Result<Transaction<'static, Sqlite>, Failure> {
+        let begin = "pragma temp_store = memory; begin immediate";
+        self.writer.begin_with(begin).await.map_err(failure)
     }
 
     /// A transaction that sees the file as it is at its first query, whatever is written meanwhile.
@@ -203,7 +211,9 @@ impl Database {
     pub(crate) async fn scrub(&self) -> Result<(), Failure> {
         // Overwriting what is deleted is not enough: when a page of a tree is split or joined,
         // copies of what has moved stay in its unused room.
-        query("vacuum").execute(&self.writer).await.map_err(failure)?;
+        // As large as what is kept: never in memory, whoever wrote last.
+        let vacuum = query("pragma temp_store = file; vacuum");
+        vacuum.execute(&self.writer).await.map_err(failure)?;
         let (is_busy, _, _): (bool, i64, i64) = query_as("pragma wal_checkpoint(truncate)")
             .fetch_one(&self.writer)
             .await

@@ -23,7 +23,7 @@ pub(crate) async fn record(
         return Ok(Recorded::default());
     }
     let prepared = Prepared::of(events, now);
-    let mut transaction = database.write().await?;
+    let mut transaction = database.write_small().await?;
     let fresh = prepared.insert(&mut transaction).await?;
     add(&mut transaction, &fold(fresh.iter().map(|position| &events[*position])), now).await?;
     ledger::settle(&mut transaction, &settled(events, &fresh)).await?;

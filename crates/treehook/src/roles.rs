@@ -227,8 +227,13 @@ impl Roles {
         let visitors =
             datadir::visitor_key(&self.config.data_dir, self.config.visitor_key.as_ref())?;
         let ledger = open_ledger(&self.config.data_dir)?;
-        let (gather, gathering) =
-            Gather::start(publisher, Arc::clone(&ledger), GatherLimits::default());
+        let limits = GatherLimits {
+            // One writer has a file. A second batch would wait for the first one's commit and be all the smaller: what
+            // comes until then shares the next.
+            in_flight: if self.config.amqp_url.is_some() { 2 } else { 1 },
+            ..GatherLimits::default()
+        };
+        let (gather, gathering) = Gather::start(publisher, Arc::clone(&ledger), limits);
         let vitals = self.vitals.clone();
         let sources = self.config.sources.iter();
         let door = Door {
@@ -255,11 +260,11 @@ impl Roles {
             max_connections: self.config.max_in_flight.saturating_add(1024).min(connections_max()),
             ..ServeLimits::default()
         };
-        let router = treehook_receiver::router(door);
+        let front = treehook_receiver::Front::new(door);
         let intake = self.process.intake.clone();
         self.process.spawn_intake(async move {
             let closing = intake.cancelled_owned();
-            treehook_receiver::serve(listener, router, limits, closing, INTAKE_GRACE)
+            treehook_receiver::serve(listener, front, limits, closing, INTAKE_GRACE)
                 .await
                 .map_err(|error| Failure::fatal("listener", error))
         });

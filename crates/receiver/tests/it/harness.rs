@@ -14,7 +14,7 @@ use treehook_event::{
     Accepted, Context, Event, Failure, Intake, PersonalKeys, Scheme, SigningKey, Source,
     SourceName, Timestamp, VisitorKey,
 };
-use treehook_receiver::{Door, DoorLimits, Readiness, ServeLimits, router, serve};
+use treehook_receiver::{Door, DoorLimits, Front, Readiness, ServeLimits, serve};
 
 use crate::client::{Answer, DEADLINE, Post, exchange};
 
@@ -191,7 +191,7 @@ impl Site {
         let address = listener.local_addr().expect("bound");
         let shutdown = CancellationToken::new();
         let until = shutdown.clone().cancelled_owned();
-        let server = serve(listener, router(door), settings.serve, until, settings.grace);
+        let server = serve(listener, Front::new(door), settings.serve, until, settings.grace);
         Self { address, publisher, readiness, shutdown, server: tokio::spawn(server) }
     }
 
