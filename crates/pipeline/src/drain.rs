@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use treehook_event::{Carried, Consumer, Delivery, Failure, Handler};
@@ -15,10 +15,6 @@ use crate::bury::GIVEN_UP;
 
 /// Batches in hand at once, at most: while one is being handled another is received, decoded and begun.
 const IN_HAND_MAX: usize = 2;
-
-/// Events in a batch from which on it is worth a rest: with as many at each turn, whoever looks at a single one has
-/// not long to wait for the next look anyway.
-const REST_FROM: usize = 50;
 
 /// What bounds a turn.
 #[derive(Debug, Clone, Copy)]
@@ -30,22 +26,13 @@ pub struct Limits {
     /// How long a batch may stay in hand through an outage before it is handed back. Below the
     /// acknowledgement time-out of RabbitMQ (30 min by default), which costs a delivery attempt.
     pub hold: Duration,
-    /// How soon after a batch of many events that was not full the next one begins: each costs a commit, whatever it
-    /// holds, and what comes meanwhile shares one. A queue with little in it is emptied at once.
-    pub rest: Duration,
     /// What keeps pauses from falling into step with those of other processes.
     pub chance: Chance,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            batch: 5000,
-            wait: Duration::from_secs(1),
-            hold: Duration::from_mins(3),
-            rest: Duration::ZERO,
-            chance,
-        }
+        Self { batch: 5000, wait: Duration::from_secs(1), hold: Duration::from_mins(3), chance }
     }
 }
 
@@ -58,15 +45,8 @@ pub async fn drain<T: Carried, C: Consumer<T>, H: Handler<T>>(
 ) -> Result<(), Failure> {
     let mut backoff = Backoff::new(limits.chance);
     while !stop.is_cancelled() {
-        let began = Instant::now();
         match stretch(consumer, handler, limits, stop, &mut backoff).await {
-            Ok(events) if events >= REST_FROM && !limits.rest.is_zero() => {
-                tokio::select! {
-                    () = stop.cancelled() => (),
-                    () = sleep_until(began + limits.rest) => (),
-                }
-            }
-            Ok(_) => (),
+            Ok(()) => (),
             Err(Failure::Fatal(cause)) => return Err(Failure::Fatal(cause)),
             Err(Failure::Transient(cause) | Failure::Poison(cause)) => {
                 // What was not settled comes again, and counts once all the same.
@@ -80,7 +60,7 @@ pub async fn drain<T: Carried, C: Consumer<T>, H: Handler<T>>(
 }
 
 /// Receives, handles and settles, batch after batch, until the queue has no more to give for now, an
-/// outage outlasts the patience of a batch, or something fails; says how many events it took on. While one batch is handled, the next
+/// outage outlasts the patience of a batch, or something fails. While one batch is handled, the next
 /// is received and handled too, up to [`IN_HAND_MAX`]: the destination does not wait for the queue.
 async fn stretch<T: Carried, C: Consumer<T>, H: Handler<T>>(
     consumer: &mut C,
@@ -88,19 +68,18 @@ async fn stretch<T: Carried, C: Consumer<T>, H: Handler<T>>(
     limits: &Limits,
     stop: &CancellationToken,
     backoff: &mut Backoff,
-) -> Result<usize, Failure> {
+) -> Result<(), Failure> {
     let deliveries = tokio::select! {
         biased;
         // What is lost with the future was not settled, so it comes again after the restart.
-        () = stop.cancelled() => return Ok(0),
+        () = stop.cancelled() => return Ok(()),
         received = consumer.receive(limits.batch, limits.wait) => received?,
     };
     let take_on = |deliveries| async {
         let (hand, receipts) = taken_up(deliveries);
         handle_patiently(handler, &hand, limits, stop).await.map(|patience| (patience, receipts))
     };
-    let mut taken = events_of(&deliveries);
-    let mut is_more_likely = is_full(taken, limits);
+    let mut is_more_likely = is_full(&deliveries, limits);
     let mut in_hand = FuturesUnordered::new();
     in_hand.push(take_on(deliveries));
     let mut done = Vec::new();
@@ -112,8 +91,7 @@ async fn stretch<T: Carried, C: Consumer<T>, H: Handler<T>>(
             let receive = pin!(consumer.receive(limits.batch, Duration::ZERO));
             match beside(receive, &mut in_hand, &mut done).await {
                 Ok(deliveries) => {
-                    let events = events_of(&deliveries);
-                    (taken, is_more_likely) = (taken + events, is_full(events, limits));
+                    is_more_likely = is_full(&deliveries, limits);
                     if !deliveries.is_empty() {
                         in_hand.push(take_on(deliveries));
                     }
@@ -125,8 +103,8 @@ async fn stretch<T: Carried, C: Consumer<T>, H: Handler<T>>(
         if done.is_empty() {
             done.extend(in_hand.next().await);
         }
-        while let Some(outcome) = done.pop() {
-            let (patience, receipts) = outcome?;
+        while !done.is_empty() {
+            let (patience, receipts) = done.remove(0)?;
             match patience {
                 Patience::Handled => {
                     let settle = pin!(consumer.settle(receipts));
@@ -136,13 +114,13 @@ async fn stretch<T: Carried, C: Consumer<T>, H: Handler<T>>(
                 Patience::Exhausted => {
                     drop((receipts, in_hand));
                     consumer.release().await;
-                    return await_ready(handler, limits, stop).await.map(|()| 0);
+                    return await_ready(handler, limits, stop).await;
                 }
             }
             backoff.reset();
         }
     }
-    trouble.map_or(Ok(taken), Err)
+    trouble.map_or(Ok(()), Err)
 }
 
 /// Awaits `first` and lets the others go on meanwhile; those that end do so in `done`.
@@ -166,12 +144,10 @@ where
 
 /// Whether a batch is so large that more is likely to wait. A single event never is, since a queue may
 /// have its reasons to hand it out alone.
-fn is_full(events: usize, limits: &Limits) -> bool {
+fn is_full<R, T: Carried>(deliveries: &[Delivery<R, T>], limits: &Limits) -> bool {
+    let carried = deliveries.iter().flat_map(|delivery| &delivery.events);
+    let events: usize = carried.map(Carried::events).sum();
     events > 1 && events.saturating_mul(2) >= limits.batch
-}
-
-fn events_of<R, T: Carried>(deliveries: &[Delivery<R, T>]) -> usize {
-    deliveries.iter().flat_map(|delivery| &delivery.events).map(Carried::events).sum()
 }
 
 /// What was received, and what settles it.

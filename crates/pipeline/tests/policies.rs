@@ -385,45 +385,6 @@ async fn a_second_full_batch_is_begun_beside_the_first_and_a_lone_event_has_noth
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn after_a_batch_of_many_it_rests_and_what_comes_alone_is_not_kept_waiting() {
-    let many = || (0..50).map(|number| event(&number.to_string())).collect();
-    let lone = || vec![event("a")];
-    for (deliveries, seconds) in [
-        // Each takes a second to be handled.
-        (vec![many(), many(), lone(), lone()], 4 + 4 + 1 + 1),
-        (vec![lone(), lone(), many()], 1 + 1 + 4),
-    ] {
-        let stop = CancellationToken::new();
-        let mut script = OneByOne(Script::of(deliveries, &stop));
-        let (side, rest) = (Side::default(), Duration::from_secs(4));
-        let limits = Limits { rest, ..Limits::default() };
-        let started = tokio::time::Instant::now();
-        drain(&mut script, &side, &limits, &stop).await.unwrap();
-        assert_eq!(started.elapsed().as_secs(), seconds);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn told_to_stop_it_does_not_rest() {
-    let stop = CancellationToken::new();
-    let many = (0..50).map(|number| event(&number.to_string())).collect();
-    let mut script = OneByOne(Script::of(vec![many, vec![event("late")]], &stop));
-    let (side, rest) = (Side::default(), Duration::from_hours(1));
-    let limits = Limits { rest, ..Limits::default() };
-    let stopping = async {
-        tokio::time::timeout(Duration::from_secs(9), std::future::pending::<()>())
-            .await
-            .unwrap_err();
-        stop.cancel();
-    };
-    let started = tokio::time::Instant::now();
-    let (drained, ()) = tokio::join!(drain(&mut script, &side, &limits, &stop), stopping);
-    drained.unwrap();
-    assert_eq!(started.elapsed().as_secs(), 9);
-    assert_eq!(script.0.settled, [0]);
-}
-
 /// Publishes what is not poison, or does not pretend to be anything else.
 #[derive(Default)]
 struct Choosy(Mutex<Vec<(String, &'static str)>>);

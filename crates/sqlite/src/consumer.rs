@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{query, query_as};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 use treehook_event::{Consumer, Delivery, Event, Failure, Packet, Timestamp, decode_batch};
 
@@ -32,6 +32,13 @@ const SETTLED_MAX: usize = 10_000;
 /// rows with an event each there are as many as events are taken. Each is a page that is read.
 const SIZES_FIRST: usize = 64;
 
+/// How soon after a batch a worker takes the next one, where the queue holds many events and yet not a batch: each batch
+/// costs a commit, whatever it holds, and what comes meanwhile shares one. A queue that holds more is emptied without a
+/// rest, and one that holds little at once.
+const REST: Duration = Duration::from_millis(250);
+/// Events in the queue from which on it is worth a rest: with as many at each look, nobody would call it idle.
+const REST_FROM: i64 = 50;
+
 /// What settles a delivery of the queue.
 #[derive(Debug)]
 pub struct Receipt(i64);
@@ -48,6 +55,10 @@ pub struct QueueConsumer<T = Event> {
     published: watch::Receiver<()>,
     shrink_at: Instant,
     suspicion: Suspicion,
+    /// Between batches that are not full.
+    rest: Duration,
+    /// When the last batch was taken.
+    taken_at: Option<Instant>,
     taken: PhantomData<fn() -> T>,
 }
 
@@ -68,21 +79,53 @@ pub struct Row<'r> {
     payload: &'r [u8],
 }
 
+/// What would be taken now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Take {
+    /// The last row of it.
+    last: i64,
+    events: i64,
+    /// Nothing would be left.
+    is_all: bool,
+}
+
 /// Before every row: those of a row that was taken apart come before the first one.
 const START: i64 = i64::MIN;
 
 impl<T: Taken> QueueConsumer<T> {
     pub(crate) fn new(queue: Queue, published: watch::Receiver<()>, suspicion: Suspicion) -> Self {
         let (settled, shrink_at) = (BTreeSet::new(), Instant::now() + SHRINK_EVERY);
-        let taken = PhantomData;
-        Self { queue, cursor: START, settled, published, shrink_at, suspicion, taken }
+        // Whoever is wary is a worker; a relay has its own reasons to rest.
+        let rest = if suspicion == Suspicion::None { Duration::ZERO } else { REST };
+        Self {
+            queue,
+            cursor: START,
+            settled,
+            published,
+            shrink_at,
+            suspicion,
+            rest,
+            taken_at: None,
+            taken: PhantomData,
+        }
     }
 
     /// What is there now.
-    async fn look(&mut self, limit: usize) -> Result<Vec<Delivery<Receipt, T>>, Failure> {
+    async fn look(
+        &mut self,
+        limit: usize,
+        may_rest: bool,
+    ) -> Result<Vec<Delivery<Receipt, T>>, Failure> {
         let readers = self.queue.database.readers();
         let settled = self.settled_ids();
-        let Some(last) = self.last_to_take(&settled, limit).await? else { return Ok(Vec::new()) };
+        let Some(mut take) = self.what_to_take(&settled, limit).await? else {
+            return Ok(Vec::new());
+        };
+        if may_rest && let Some(until) = self.rests_until(take) {
+            sleep_until(until).await;
+            take = self.what_to_take(&settled, limit).await?.unwrap_or(take);
+        }
+        let Take { last, .. } = take;
         if self.suspicion == Suspicion::Unknown {
             self.suspicion = self.begin(last).await;
         }
@@ -108,13 +151,20 @@ impl<T: Taken> QueueConsumer<T> {
                 .await
                 .map_err(|error| Failure::fatal("panic", error))??;
         // Nothing is awaited from here on: a receive that is dropped has not taken anything.
-        self.cursor = last;
+        (self.cursor, self.taken_at) = (last, Some(Instant::now()));
         Ok(deliveries)
     }
 
-    /// The last row of those that are taken together, by their sizes alone: no payload is read that would
-    /// not be taken.
-    async fn last_to_take(&self, settled: &str, limit: usize) -> Result<Option<i64>, Failure> {
+    /// When what is there is to be taken, if not now.
+    fn rests_until(&self, take: Take) -> Option<Instant> {
+        let is_calm = matches!(self.suspicion, Suspicion::None | Suspicion::Trusting);
+        let until = self.taken_at? + self.rest;
+        let is_worth_it = is_calm && take.is_all && take.events >= REST_FROM;
+        (is_worth_it && until > Instant::now()).then_some(until)
+    }
+
+    /// What is taken together, by the sizes of rows alone: no payload is read that would not be taken.
+    async fn what_to_take(&self, settled: &str, limit: usize) -> Result<Option<Take>, Failure> {
         let mut rows_max = SIZES_FIRST.min(limit.max(1));
         loop {
             let sizes: Vec<(i64, i64, i64)> = query_as(
@@ -127,10 +177,13 @@ impl<T: Taken> QueueConsumer<T> {
             .fetch_all(self.queue.database.readers())
             .await
             .map_err(failure)?;
-            let last = last_within(&sizes, limit);
-            let would_take_more = last.is_some() && last == sizes.last().map(|(id, ..)| *id);
-            if !would_take_more || sizes.len() < rows_max || rows_max >= limit {
-                return Ok(last);
+            let take = take_within(&sizes, limit);
+            // All of those that were looked at, and there may be more.
+            let would_take_more = take.is_some_and(|take| take.is_all) && sizes.len() >= rows_max;
+            if !would_take_more || rows_max >= limit {
+                return Ok(
+                    take.map(|take| Take { is_all: take.is_all && !would_take_more, ..take })
+                );
             }
             rows_max = limit;
         }
@@ -215,14 +268,18 @@ impl<T: Taken> Consumer<T> for QueueConsumer<T> {
         let started = Instant::now();
         if let Err(failure) = self.delete_settled().await {
             // The rest of the queue need not wait for that, as long as it is remembered.
-            let deliveries =
-                if self.settled.len() < SETTLED_MAX { self.look(limit).await? } else { Vec::new() };
+            let deliveries = if self.settled.len() < SETTLED_MAX {
+                self.look(limit, false).await?
+            } else {
+                Vec::new()
+            };
             return if deliveries.is_empty() { Err(failure) } else { Ok(deliveries) };
         }
         loop {
             // Before the look: what is published after it must wake us.
             self.published.mark_unchanged();
-            let deliveries = self.look(limit).await?;
+            // A look ahead, which does not wait for events, does not wait for more of them either.
+            let deliveries = self.look(limit, !wait.is_zero()).await?;
             let left = wait.saturating_sub(started.elapsed());
             if !deliveries.is_empty() || left.is_zero() {
                 return Ok(deliveries);
@@ -257,19 +314,20 @@ impl<T: Taken> Consumer<T> for QueueConsumer<T> {
     }
 }
 
-/// The last row of those that together stay within the limits; the first one always does.
-fn last_within(sizes: &[(i64, i64, i64)], limit: usize) -> Option<i64> {
+/// As many rows, from the first on, as together stay within the limits; the first one always does.
+fn take_within(sizes: &[(i64, i64, i64)], limit: usize) -> Option<Take> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let (mut events, mut bytes, mut last) = (0_i64, 0_i64, None);
+    let mut bytes = 0_i64;
+    let mut take: Option<Take> = None;
     for (id, row_events, row_bytes) in sizes {
-        events = events.saturating_add(*row_events);
+        let events = take.map_or(0, |take| take.events).saturating_add(*row_events);
         bytes = bytes.saturating_add(*row_bytes);
-        if last.is_some() && (events > limit || bytes > RECEIVE_BYTES_MAX) {
-            break;
+        if take.is_some() && (events > limit || bytes > RECEIVE_BYTES_MAX) {
+            return take.map(|take| Take { is_all: false, ..take });
         }
-        last = Some(*id);
+        take = Some(Take { last: *id, events, is_all: true });
     }
-    last
+    take
 }
 
 fn delivery<T: Taken>(row: &SqliteRow) -> Result<Delivery<Receipt, T>, Failure> {
@@ -304,21 +362,66 @@ impl Taken for Packet {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+    use treehook_event::Publisher as _;
+
     use super::*;
+    use crate::queue::QueueLimits;
 
     #[test]
     fn rows_are_taken_while_they_fit_and_the_first_one_always() {
         let mib = RECEIVE_BYTES_MAX;
-        for (sizes, limit, last) in [
+        let take = |last, events, is_all| Some(Take { last, events, is_all });
+        for (sizes, limit, taken) in [
             (vec![], 10, None),
-            (vec![(7, 50, 1)], 10, Some(7)),
-            (vec![(7, 5, 1), (8, 5, 1), (9, 1, 1)], 10, Some(8)),
-            (vec![(7, 5, 1), (8, 6, 1), (9, 1, 1)], 10, Some(7)),
-            (vec![(7, 1, mib / 2), (8, 1, mib / 2), (9, 1, 1)], 10, Some(8)),
-            (vec![(7, 1, 20 * mib), (8, 1, 1)], 10, Some(7)),
-            (vec![(7, 1, 1)], 0, Some(7)),
+            (vec![(7, 50, 1)], 10, take(7, 50, true)),
+            (vec![(7, 5, 1), (8, 5, 1), (9, 1, 1)], 10, take(8, 10, false)),
+            (vec![(7, 5, 1), (8, 6, 1), (9, 1, 1)], 10, take(7, 5, false)),
+            (vec![(7, 1, mib / 2), (8, 1, mib / 2), (9, 1, 1)], 10, take(8, 2, false)),
+            (vec![(7, 1, 20 * mib), (8, 1, 1)], 10, take(7, 1, false)),
+            (vec![(7, 1, 1), (8, 2, 1)], 10, take(8, 3, true)),
+            (vec![(7, 1, 1)], 0, take(7, 1, true)),
         ] {
-            assert_eq!(last_within(&sizes, limit), last, "{sizes:?}");
+            assert_eq!(take_within(&sizes, limit), taken, "{sizes:?}");
         }
+    }
+
+    async fn queue_of(folder: &TempDir, events: usize) -> Queue {
+        let queue = Queue::open(folder.path(), QueueLimits::default()).await.unwrap();
+        publish(&queue, events).await;
+        queue
+    }
+
+    async fn publish(queue: &Queue, events: usize) {
+        let events: Vec<Event> = (0..events)
+            .map(|number| Event::unreadable(&number.to_le_bytes(), "small", Timestamp::default()))
+            .collect();
+        queue.publish(&events).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_took_a_batch_lets_many_more_gather_and_few_are_not_kept_waiting() {
+        let (folder, long) = (TempDir::new().unwrap(), Duration::from_hours(1));
+        let queue = queue_of(&folder, 60).await;
+        let mut worker = queue.wary_consumer();
+        assert_eq!(received(&mut worker, 1000, long).await, 60);
+        worker.rest = Duration::from_hours(1);
+        publish(&queue, 3).await;
+        assert_eq!(received(&mut worker, 1000, long).await, 3);
+        publish(&queue, 60).await;
+        let rested = timeout(Duration::from_millis(300), worker.receive(1000, long)).await;
+        assert!(rested.is_err(), "it waits for more");
+        // It has taken nothing by that; a look ahead takes what is there, and so does whoever finds a whole batch.
+        assert_eq!(received(&mut worker, 40, Duration::ZERO).await, 60);
+        publish(&queue, 60).await;
+        publish(&queue, 60).await;
+        assert_eq!(received(&mut worker, 100, long).await, 60);
+        worker.rest = Duration::from_millis(1);
+        assert_eq!(received(&mut worker, 100, long).await, 60);
+    }
+
+    async fn received(worker: &mut QueueConsumer, limit: usize, wait: Duration) -> usize {
+        let deliveries = worker.receive(limit, wait).await.unwrap();
+        deliveries.iter().map(|delivery| delivery.events.len()).sum()
     }
 }

@@ -51,7 +51,6 @@ const LIMITS: Limits = Limits {
     batch: 3,
     wait: Duration::from_secs(20),
     hold: Duration::from_secs(4),
-    rest: Duration::ZERO,
     chance: jitter,
 };
 

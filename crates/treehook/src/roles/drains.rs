@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use metrics::counter;
 use tracing::warn;
@@ -16,10 +15,6 @@ use crate::books;
 use crate::clock;
 use crate::store::Store;
 use crate::upkeep::{Resilience, keep_caught_up, keep_up, prepared};
-
-/// How soon after a batch the embedded worker looks for the next one, under load: it shares the processor with the front
-/// door, and twice as many events in a batch are nearly half its cost each. What a dashboard shows is as old at most.
-const REST: Duration = Duration::from_millis(250);
 
 impl Roles {
     /// Gives way while `accepted` changes: to what comes in through the front door meanwhile.
@@ -65,7 +60,7 @@ impl Roles {
         store: Store,
         migrate: bool,
     ) {
-        let limits = Limits { rest: REST, ..self.limits() };
+        let limits = self.limits();
         let stop = self.process.stop.clone();
         let record = Record::new(store.clone(), clock::now, self.config.retention_ms());
         #[cfg(feature = "test-hooks")]
