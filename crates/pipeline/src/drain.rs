@@ -47,7 +47,11 @@ pub async fn drain<T: Carried, C: Consumer<T>, H: Handler<T>>(
     while !stop.is_cancelled() {
         match stretch(consumer, handler, limits, stop, &mut backoff).await {
             Ok(()) => (),
-            Err(Failure::Fatal(cause)) => return Err(Failure::Fatal(cause)),
+            Err(Failure::Fatal(cause)) => {
+                // Whoever starts over may do so with the same consumer.
+                consumer.release().await;
+                return Err(Failure::Fatal(cause));
+            }
             Err(Failure::Transient(cause) | Failure::Poison(cause)) => {
                 // What was not settled comes again, and counts once all the same.
                 warn!(reason = cause.reason, "turn failed, starting over: {}", cause.detail);
@@ -84,7 +88,7 @@ async fn stretch<T: Carried, C: Consumer<T>, H: Handler<T>>(
     in_hand.push(take_on(deliveries));
     let mut done = Vec::new();
     let mut trouble = None;
-    while !in_hand.is_empty() {
+    while !in_hand.is_empty() || !done.is_empty() {
         if is_more_likely && in_hand.len() < IN_HAND_MAX && !stop.is_cancelled() {
             // Only what is there already, so that it ends soon: a `receive` that is dropped may take
             // events with it, and what is handled meanwhile has to wait for it to be settled.
@@ -103,22 +107,24 @@ async fn stretch<T: Carried, C: Consumer<T>, H: Handler<T>>(
         if done.is_empty() {
             done.extend(in_hand.next().await);
         }
-        while !done.is_empty() {
-            let (patience, receipts) = done.remove(0)?;
-            match patience {
-                Patience::Handled => {
-                    let settle = pin!(consumer.settle(receipts));
-                    beside(settle, &mut in_hand, &mut done).await?;
-                }
-                Patience::Stopped => (),
-                Patience::Exhausted => {
-                    drop((receipts, in_hand));
-                    consumer.release().await;
-                    return await_ready(handler, limits, stop).await;
-                }
-            }
-            backoff.reset();
+        // One at a time: before the next is settled there is a look for what could be handled beside it.
+        if done.is_empty() {
+            continue;
         }
+        let (patience, receipts) = done.remove(0)?;
+        match patience {
+            Patience::Handled => {
+                let settle = pin!(consumer.settle(receipts));
+                beside(settle, &mut in_hand, &mut done).await?;
+            }
+            Patience::Stopped => (),
+            Patience::Exhausted => {
+                drop((receipts, in_hand));
+                consumer.release().await;
+                return await_ready(handler, limits, stop).await;
+            }
+        }
+        backoff.reset();
     }
     trouble.map_or(Ok(()), Err)
 }

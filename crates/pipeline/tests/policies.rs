@@ -385,6 +385,74 @@ async fn a_second_full_batch_is_begun_beside_the_first_and_a_lone_event_has_noth
     }
 }
 
+/// Takes three seconds to settle anything.
+struct SlowToSettle(OneByOne);
+
+impl Consumer for SlowToSettle {
+    type Receipt = u32;
+
+    async fn receive(
+        &mut self,
+        limit: usize,
+        wait: Duration,
+    ) -> Result<Vec<Delivery<u32>>, Failure> {
+        self.0.receive(limit, wait).await
+    }
+
+    async fn settle(&mut self, receipts: Vec<u32>) -> Result<(), Failure> {
+        if !receipts.is_empty() {
+            tokio::time::timeout(Duration::from_secs(3), std::future::pending::<()>())
+                .await
+                .unwrap_err();
+        }
+        self.0.settle(receipts).await
+    }
+
+    async fn release(&mut self) {
+        self.0.release().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_one_batch_is_settled_another_is_handled() {
+    let full = || vec![event("a"), event("b")];
+    let stop = CancellationToken::new();
+    let script = Script::of(vec![full(), full(), full(), full()], &stop);
+    let mut slow = SlowToSettle(OneByOne(script));
+    let (side, limits) = (Side::default(), Limits { batch: 2, ..Limits::default() });
+    let started = tokio::time::Instant::now();
+    drain(&mut slow, &side, &limits, &stop).await.unwrap();
+    // A second for the first, and none for the others.
+    assert_eq!(started.elapsed().as_secs(), 1 + 4 * 3);
+    assert_eq!(slow.0.0.settled.len(), 4);
+}
+
+/// Cannot go on.
+struct Broken;
+
+impl Handler for Broken {
+    async fn handle(&self, _events: &[Event]) -> Result<(), Failure> {
+        Err(Failure::fatal("broken", "it cannot go on"))
+    }
+
+    async fn bury(&self, _event: &Event, _reason: &str) -> Result<(), Failure> {
+        unreachable!("nothing is at fault")
+    }
+
+    async fn ready(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_cannot_go_on_hands_back_what_it_holds() {
+    let stop = CancellationToken::new();
+    let mut script = Script::of(vec![vec![event("a")]], &stop);
+    let ended = drain(&mut script, &Broken, &Limits::default(), &stop).await;
+    assert!(matches!(ended, Err(Failure::Fatal(_))));
+    assert_eq!((script.settled, script.released), (vec![], 1));
+}
+
 /// Publishes what is not poison, or does not pretend to be anything else.
 #[derive(Default)]
 struct Choosy(Mutex<Vec<(String, &'static str)>>);

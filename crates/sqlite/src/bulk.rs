@@ -10,7 +10,7 @@ use crate::classify::failure;
 /// the round trip cheap; few enough that a statement of 17 columns stays far below SQLite's 32,766 parameters.
 const SIZES: [usize; 2] = [256, ROWS_MAX];
 
-/// Rows in one statement where each may be large, and those of a statement that is not worth keeping are fewer.
+/// Rows in one statement where what is stored is read, merged and written: sketches are up to 16 KiB each.
 pub(crate) const ROWS_MAX: usize = 64;
 
 /// Where a row's values are pushed.

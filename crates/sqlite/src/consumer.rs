@@ -121,7 +121,7 @@ impl<T: Taken> QueueConsumer<T> {
         let Some(mut take) = self.what_to_take(&settled, limit).await? else {
             return Ok(Vec::new());
         };
-        if may_rest && let Some(until) = self.rests_until(take) {
+        if may_rest && let Some(until) = self.rests_until(take, limit) {
             sleep_until(until).await;
             take = self.what_to_take(&settled, limit).await?.unwrap_or(take);
         }
@@ -156,10 +156,11 @@ impl<T: Taken> QueueConsumer<T> {
     }
 
     /// When what is there is to be taken, if not now.
-    fn rests_until(&self, take: Take) -> Option<Instant> {
+    fn rests_until(&self, take: Take, limit: usize) -> Option<Instant> {
         let is_calm = matches!(self.suspicion, Suspicion::None | Suspicion::Trusting);
         let until = self.taken_at? + self.rest;
-        let is_worth_it = is_calm && take.is_all && take.events >= REST_FROM;
+        let is_full = usize::try_from(take.events).is_ok_and(|events| events >= limit);
+        let is_worth_it = is_calm && take.is_all && !is_full && take.events >= REST_FROM;
         (is_worth_it && until > Instant::now()).then_some(until)
     }
 
@@ -413,6 +414,8 @@ mod tests {
         assert!(rested.is_err(), "it waits for more");
         // It has taken nothing by that; a look ahead takes what is there, and so does whoever finds a whole batch.
         assert_eq!(received(&mut worker, 40, Duration::ZERO).await, 60);
+        publish(&queue, 60).await;
+        assert_eq!(received(&mut worker, 60, long).await, 60);
         publish(&queue, 60).await;
         publish(&queue, 60).await;
         assert_eq!(received(&mut worker, 100, long).await, 60);

@@ -10,7 +10,7 @@ use treehook_event::Failure;
 const NICENESS: i32 = 10;
 
 /// A runtime of its own, on one thread. What is started from there, such as the threads of SQLite's
-/// connections, is as nice.
+/// connections and those that decode, is as nice.
 pub(crate) struct Background(Option<Runtime>);
 
 impl Background {

@@ -227,12 +227,12 @@ impl Roles {
         let visitors =
             datadir::visitor_key(&self.config.data_dir, self.config.visitor_key.as_ref())?;
         let ledger = open_ledger(&self.config.data_dir)?;
-        let limits = GatherLimits {
-            // One writer has a file. A second batch would wait for the first one's commit and be all the smaller: what
+        let mut limits = GatherLimits::default();
+        if self.config.amqp_url.is_none() {
+            // A file has one writer. A second batch would wait for the first one's commit and be all the smaller: what
             // comes until then shares the next.
-            in_flight: if self.config.amqp_url.is_some() { 2 } else { 1 },
-            ..GatherLimits::default()
-        };
+            limits.in_flight = 1;
+        }
         let (gather, gathering) = Gather::start(publisher, Arc::clone(&ledger), limits);
         let vitals = self.vitals.clone();
         let sources = self.config.sources.iter();
