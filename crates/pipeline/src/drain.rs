@@ -104,14 +104,10 @@ async fn stretch<T: Carried, C: Consumer<T>, H: Handler<T>>(
                 Err(failure) => (trouble, is_more_likely) = (Some(failure), false),
             }
         }
-        if done.is_empty() {
-            done.extend(in_hand.next().await);
-        }
         // One at a time: before the next is settled there is a look for what could be handled beside it.
-        if done.is_empty() {
-            continue;
-        }
-        let (patience, receipts) = done.remove(0)?;
+        let outcome = if done.is_empty() { in_hand.next().await } else { Some(done.remove(0)) };
+        let Some(outcome) = outcome else { break };
+        let (patience, receipts) = outcome?;
         match patience {
             Patience::Handled => {
                 let settle = pin!(consumer.settle(receipts));

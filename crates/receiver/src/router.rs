@@ -78,7 +78,7 @@ impl<I: Intake + 'static> Service<Request<Incoming>> for Front<I> {
             let (head, body) = request.into_parts();
             let name = head.uri.path().strip_prefix(WEBHOOKS).unwrap_or_default();
             let mut response = ingest(&entrance, name, &head, Body::new(body)).await;
-            close_if_chunked(&head.headers, &mut response);
+            close_if(is_chunked(&head.headers), &mut response);
             Ok(response)
         })
     }
@@ -117,16 +117,20 @@ async fn webhook<I: Intake + 'static>(
 }
 
 async fn last_if_chunked(request: Request, next: Next) -> Response {
-    let headers = request.headers().clone();
+    let is_chunked = is_chunked(request.headers());
     let mut response = next.run(request).await;
-    close_if_chunked(&headers, &mut response);
+    close_if(is_chunked, &mut response);
     response
+}
+
+fn is_chunked(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING)
 }
 
 /// Where a chunked request ends is what parties in front of us may see differently, and with it where
 /// the next one starts. No platform sends them, so that each may well be the last of its connection.
-fn close_if_chunked(request: &HeaderMap, response: &mut Response) {
-    if request.contains_key(header::TRANSFER_ENCODING) {
+fn close_if(is_chunked: bool, response: &mut Response) {
+    if is_chunked {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }

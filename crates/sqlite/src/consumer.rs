@@ -55,7 +55,7 @@ pub struct QueueConsumer<T = Event> {
     published: watch::Receiver<()>,
     shrink_at: Instant,
     suspicion: Suspicion,
-    /// Between batches that are not full.
+    /// Between batches of a worker that are not full.
     rest: Duration,
     /// When the last batch was taken.
     taken_at: Option<Instant>,
@@ -95,8 +95,6 @@ const START: i64 = i64::MIN;
 impl<T: Taken> QueueConsumer<T> {
     pub(crate) fn new(queue: Queue, published: watch::Receiver<()>, suspicion: Suspicion) -> Self {
         let (settled, shrink_at) = (BTreeSet::new(), Instant::now() + SHRINK_EVERY);
-        // Whoever is wary is a worker; a relay has its own reasons to rest.
-        let rest = if suspicion == Suspicion::None { Duration::ZERO } else { REST };
         Self {
             queue,
             cursor: START,
@@ -104,7 +102,7 @@ impl<T: Taken> QueueConsumer<T> {
             published,
             shrink_at,
             suspicion,
-            rest,
+            rest: REST,
             taken_at: None,
             taken: PhantomData,
         }
@@ -157,7 +155,8 @@ impl<T: Taken> QueueConsumer<T> {
 
     /// When what is there is to be taken, if not now.
     fn rests_until(&self, take: Take, limit: usize) -> Option<Instant> {
-        let is_calm = matches!(self.suspicion, Suspicion::None | Suspicion::Trusting);
+        // Whoever is wary is a worker; a relay has its own reasons to rest.
+        let is_calm = self.suspicion == Suspicion::Trusting;
         let until = self.taken_at? + self.rest;
         let is_full = usize::try_from(take.events).is_ok_and(|events| events >= limit);
         let is_worth_it = is_calm && take.is_all && !is_full && take.events >= REST_FROM;
