@@ -64,9 +64,10 @@ async fn filled_and_emptied(disk: &Disk) {
         let (taken, refused) = fill(&queue).await;
         let Failure::Transient(cause) = &refused else { panic!("{refused:?}") };
         assert_eq!(cause.reason, "disk_full", "{}", cause.detail);
-        // A quarter of the smaller disk: half of it is kept free, and what is in the log may be in the file
-        // as well. Later rounds fill the pages of earlier ones.
-        assert!(taken >= 16, "round {round}: {taken}");
+        // Half of the smaller disk is kept free. In the other half every page may stand twice, in the log and in
+        // the file it was moved to, as the mover happened to come by: room for 16 batches of 256 KiB, of which a
+        // quarter is left to trees and to the few pages that every commit writes anew.
+        assert!(taken >= 12, "round {round}: {taken}");
         let mut consumer = queue.consumer();
         let mut emptied = 0;
         while emptied < taken {
