@@ -130,11 +130,20 @@ pub(crate) async fn copy_rate(database: &TestDatabase, since: Timestamp) -> f64 
     rate
 }
 
+/// What batches have left to be folded into the rollups.
+pub(crate) async fn waiting(database: &TestDatabase) -> i64 {
+    number(database, "select count(*) from rollup_deltas").await
+}
+
 /// Deadlocks that the database has seen.
 pub(crate) async fn deadlocks(database: &TestDatabase) -> i64 {
-    let mut connection = PgConnection::connect(&database.url).await.unwrap();
     let sql = "select deadlocks from pg_stat_database where datname = current_database()";
-    let deadlocks = sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap();
+    number(database, sql).await
+}
+
+async fn number(database: &TestDatabase, sql: &'static str) -> i64 {
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    let number = sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap();
     connection.close().await.unwrap();
-    deadlocks
+    number
 }

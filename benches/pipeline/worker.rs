@@ -7,7 +7,7 @@ use treehook_event::{EventStore as _, Publisher as _, Timestamp};
 use treehook_rabbitmq::{Broker, BrokerConfig, BrokerState, Timeouts, Topology};
 
 use crate::Bench;
-use crate::archive::{copy_rate, database_with, deadlocks};
+use crate::archive::{copy_rate, database_with, deadlocks, waiting};
 use crate::deliveries::{Deliveries, fresh_numbers};
 use crate::harness::{Client, Deployment, TestDatabase, now};
 use crate::naive;
@@ -121,7 +121,9 @@ pub(crate) async fn drained(bench: &mut Bench, database: TestDatabase, workers: 
         }
         if total >= events {
             // What is applied is counted once it is folded into the rollups as well, as whoever asks would do.
-            store.catch_up(Duration::ZERO).await.unwrap();
+            while waiting(&database).await > 0 {
+                store.catch_up(Duration::ZERO).await.unwrap();
+            }
             let at = Instant::now();
             let (began, before) = began.expect("each worker got a share");
             break ((total - before) as f64 / (at - began).as_secs_f64(), total);

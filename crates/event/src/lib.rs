@@ -17,6 +17,7 @@ mod linktree;
 mod moment;
 mod names;
 mod node;
+mod packed;
 mod packet;
 mod privacy;
 mod projection;
@@ -34,7 +35,7 @@ pub use account::{Account, Balance, Settled, fold_settled, settled, settled_dead
 pub use audience::{Audience, Devices, Location, Referrer, audience};
 pub use cloudevents::{Undecodable, decode_batch, encode_batch, encode_event};
 pub use deadletter::{DeadFilter, DeadLetter, profile_named_in};
-pub use delta::{BadDelta, DELTA_VERSION};
+pub use delta::{BadDelta, DELTA_VERSION, traces_in_delta};
 pub use derive::{
     Device, LONGEST_TITLE, country_of, device_of, host_of, referrer_of, title_of, url_of,
 };

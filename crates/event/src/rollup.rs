@@ -79,7 +79,7 @@ impl Dimension {
 }
 
 /// What a batch adds. Every map is ordered, so that two workers always lock rows in the same order.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 pub struct Rollup {
     /// Clicks per link and UTC hour.
     #[serde(with = "pairs")]

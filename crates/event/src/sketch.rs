@@ -1,11 +1,10 @@
 //! Distinct visitors, counted in a bounded space: exact while few, a HyperLogLog sketch beyond.
 
 use base64::Engine as _;
-use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use datasketches::hll::{HllSketch, HllType, HllUnion};
 use serde::de::{Error, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer};
 
 use crate::privacy::VisitorId;
 
@@ -130,6 +129,27 @@ impl Sketch {
         HllSketch::deserialize(bytes).map(Self::many).map_err(|error| BadSketch::of(&error))
     }
 
+    /// The same for a link's or a profile's.
+    pub(crate) fn from_bytes_of(lg_k: u8, bytes: &[u8]) -> Result<Self, BadSketch> {
+        let sketch = Self::from_bytes(bytes)?;
+        if sketch.lg_k == lg_k { Ok(sketch) } else { Err(BadSketch::of_size(sketch.lg_k, lg_k)) }
+    }
+
+    /// Everybody in it, while they are few.
+    pub(crate) fn few(&self) -> Option<&[u64]> {
+        match &self.visitors {
+            Visitors::Few(few) => Some(few),
+            Visitors::Many(_) => None,
+        }
+    }
+
+    /// One that holds these.
+    pub(crate) fn of_few(lg_k: u8, few: impl Iterator<Item = u64>) -> Self {
+        let mut sketch = Self::empty(lg_k);
+        few.for_each(|visitor| sketch.add(VisitorId(visitor)));
+        sketch
+    }
+
     pub(crate) fn many(sketch: HllSketch) -> Self {
         Self { lg_k: sketch.lg_config_k(), visitors: Visitors::Many(sketch) }
     }
@@ -149,21 +169,8 @@ impl Sketch {
     }
 }
 
-/// A few visitors as a list of numbers, the first of which is the size, and many as base64 of what is stored.
-impl Serialize for Sketch {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match &self.visitors {
-            Visitors::Few(few) => {
-                let size = u64::from(self.lg_k);
-                serializer.collect_seq(std::iter::once(size).chain(few.iter().copied()))
-            }
-            Visitors::Many(sketch) => {
-                serializer.collect_str(&Base64Display::new(&sketch.serialize(), &STANDARD_NO_PAD))
-            }
-        }
-    }
-}
-
+/// As deltas of the first version had it: a few visitors as a list of numbers, the first of which is the size, and many
+/// as base64 of what is stored.
 impl<'de> Deserialize<'de> for Sketch {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(FewOrMany)

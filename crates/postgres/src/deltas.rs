@@ -5,19 +5,26 @@
 
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracing::{debug, error};
-use treehook_event::{DELTA_VERSION, ProfileId, Rollup, Timestamp};
+use treehook_event::{DELTA_VERSION, ProfileId, Rollup, Timestamp, traces_in_delta};
 
 use crate::columns::{moment, timestamp};
 use crate::{classify, counts, merge};
 
-/// Deltas that are folded at once, at most, and their bytes about: what is in memory meanwhile is some four times
-/// as much. More would save little: some 25,000 events bring most of their keys many times.
-const FOLDED_MAX: i64 = 500;
-const FOLDED_BYTES: i64 = 2 << 20;
+/// Deltas that are folded at once, at most, and their bytes about, those of some 90,000 events. They are read one by one:
+/// what is in memory meanwhile is their sum, at worst some six times as much where no two add to the same row.
+const FOLDED_MAX: i64 = 1000;
+const FOLDED_BYTES: i64 = 4 << 20;
+
+/// Bytes of deltas from which on waiting longer pays: they bring most of their rows many times, and a row is written
+/// once for all of them.
+const MANY_BYTES: i64 = 256 << 10;
+/// How many times as long they wait, at most.
+const MANY_WAIT: u32 = 5;
 
 /// How often a fold is begun anew because somebody was forgotten just then.
 const ATTEMPTS_MAX: u32 = 3;
@@ -94,36 +101,48 @@ pub(crate) fn is_disturbed(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::RowNotFound) || classify::is_conflict(error)
 }
 
-/// As [`catch_up`], if anything has waited for so long and nobody else is folding. So it is folded as often with
-/// many workers as with one.
+/// As [`catch_up`], if anything has waited for so long, much of it for five times as long, and nobody else is folding.
+/// So it is folded as often with many workers as with one.
 pub(crate) async fn catch_up_if_due(
     connection: &mut PgConnection,
     waited: Duration,
 ) -> sqlx::Result<()> {
-    let is_due: bool = sqlx::query_scalar(
-        "select exists (
-             select from rollup_deltas
-             where not is_stuck and version <= $1 and created_at <= now() - make_interval(secs => $2)
-         )",
+    let Some(newest) = newest(connection).await? else { return Ok(()) };
+    while is_due(connection, newest, waited).await? {
+        let mut transaction = connection.begin().await?;
+        let locked = sqlx::query("lock table rollup_folding in exclusive mode nowait");
+        match locked.execute(&mut *transaction).await {
+            Ok(_) => (),
+            Err(error) if classify::is_lock_timeout(&error) => return transaction.rollback().await,
+            Err(error) => return Err(error),
+        }
+        fold_some(&mut transaction, newest).await?;
+        transaction.commit().await?;
+    }
+    Ok(())
+}
+
+/// Whether what waits, up to `newest`, has waited for long enough, or is as much as is folded at once.
+async fn is_due(
+    connection: &mut PgConnection,
+    newest: i64,
+    waited: Duration,
+) -> sqlx::Result<bool> {
+    let (is_there, bytes, seconds): (bool, i64, f64) = sqlx::query_as(
+        "select count(*) > 0, coalesce(sum(octet_length(delta)), 0)::bigint,
+             coalesce(extract(epoch from now() - min(created_at)), 0)::float8
+         from (
+             select created_at, delta from rollup_deltas
+             where not is_stuck and version <= $1 and id <= $2 order by id limit $3
+         ) waiting",
     )
     .bind(DELTA_VERSION)
-    .bind(waited.as_secs_f64())
-    .fetch_one(&mut *connection)
+    .bind(newest)
+    .bind(FOLDED_MAX)
+    .fetch_one(connection)
     .await?;
-    if !is_due {
-        return Ok(());
-    }
-    let mut transaction = connection.begin().await?;
-    let locked = sqlx::query("lock table rollup_folding in exclusive mode nowait");
-    match locked.execute(&mut *transaction).await {
-        Ok(_) => (),
-        Err(error) if classify::is_lock_timeout(&error) => return transaction.rollback().await,
-        Err(error) => return Err(error),
-    }
-    let Some(newest) = newest(&mut transaction).await? else { return transaction.rollback().await };
-    let more = fold_some(&mut transaction, newest).await?;
-    transaction.commit().await?;
-    if more { catch_up(connection).await } else { Ok(()) }
+    let wait = if bytes < MANY_BYTES { waited } else { waited * MANY_WAIT };
+    Ok(is_there && (bytes >= FOLDED_BYTES || seconds >= wait.as_secs_f64()))
 }
 
 /// As [`catch_up`], for whoever is about to read: reading goes on where adding does not, and tells then what has been
@@ -173,14 +192,13 @@ pub(crate) async fn are_waiting_of(
     profile: &ProfileId,
 ) -> sqlx::Result<bool> {
     refuse_newer(connection).await?;
-    // A delta names every profile that it adds to, between quotes as JSON has them.
-    let name = serde_json::to_vec(profile).expect("a text becomes JSON");
     sqlx::query_scalar(
         "select exists (
-             select from rollup_deltas where not is_stuck and position($1::bytea in delta) > 0
+             select from rollup_deltas, unnest($1::bytea[]) trace
+             where not is_stuck and position(trace in delta) > 0
          )",
     )
-    .bind(name)
+    .bind(traces_in_delta(profile).to_vec())
     .fetch_one(connection)
     .await
 }
@@ -239,18 +257,19 @@ fn fitting(waiting: &[(i64, i64)]) -> Vec<i64> {
 
 /// Folds these.
 async fn fold(connection: &mut PgConnection, ids: &[i64]) -> sqlx::Result<()> {
-    let rows: Vec<(OffsetDateTime, Vec<u8>)> =
-        sqlx::query_as("delete from rollup_deltas where id = any($1) returning recorded_at, delta")
-            .bind(ids)
-            .fetch_all(&mut *connection)
-            .await?;
-    let now = rows.iter().map(|(at, _)| timestamp(*at)).max().unwrap_or_default();
-    let mut rollup = Rollup::default();
-    for (_, delta) in rows {
-        let delta =
-            Rollup::from_delta(&delta).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    let (mut now, mut rollup) = (Timestamp::default(), Rollup::default());
+    let mut rows = sqlx::query_as::<_, (i16, OffsetDateTime, Vec<u8>)>(
+        "delete from rollup_deltas where id = any($1) returning version, recorded_at, delta",
+    )
+    .bind(ids)
+    .fetch(&mut *connection);
+    while let Some((version, at, delta)) = rows.try_next().await? {
+        let delta = Rollup::from_delta(version, &delta)
+            .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+        now = now.max(timestamp(at));
         rollup.merge(delta);
     }
+    drop(rows);
     counts::add(connection, &rollup, now).await?;
     merge::add(connection, rollup).await
 }

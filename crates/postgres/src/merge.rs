@@ -108,22 +108,23 @@ async fn add_to<V: Retold>(
     Ok(())
 }
 
-/// New rows are inserted first, so that two workers who bring the same one do not lose each other's:
-/// whoever comes second waits, finds it, and merges.
+/// Rows that are there are locked first: most are. The others are inserted.
 async fn add_some<V: Retold>(
     connection: &mut PgConnection,
     table: &Table,
     mut said: BTreeMap<Place, V>,
 ) -> sqlx::Result<()> {
-    let rows: Vec<(&Place, Vec<u8>)> =
-        said.iter().map(|(place, value)| (place, value.to_stored())).collect();
-    let inserted = insert(connection, table, &rows).await?;
-    // What was inserted is complete, and a blank one has nothing to add: neither locks a row.
+    let told = said.iter().filter(|(_, value)| !value.is_blank()).map(|(place, _)| place);
+    let locked = lock(connection, table, told).await?;
+    let there: HashSet<&Place> = locked.iter().map(|(place, _)| place).collect();
+    let missing = said.iter().filter(|(place, _)| !there.contains(place));
+    let missing: Vec<(&Place, Vec<u8>)> =
+        missing.map(|(place, value)| (place, value.to_stored())).collect();
+    let inserted = insert(connection, table, &missing).await?;
+    // What was inserted is complete, and a blank one has nothing to add where it is there.
     said.retain(|place, value| !inserted.contains(place) && !value.is_blank());
-    let locked = lock(connection, table, said.keys()).await?;
     if locked.len() != said.len() {
-        // Gone since the insert found them there: the batch begins anew, or they would lack what it
-        // says.
+        // Inserted since by somebody else: what is added begins anew, or they would lack what it says.
         return Err(sqlx::Error::RowNotFound);
     }
     let (mut changed, mut damaged) = (Vec::new(), Vec::new());

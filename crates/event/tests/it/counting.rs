@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use serde_json::json;
-use treehook_event::{Dimension, Event, Hour, LinkId, ProfileId, Rollup, Scheme, fold};
+use treehook_event::{
+    DELTA_VERSION, Dimension, Event, Hour, LinkId, ProfileId, Rollup, Scheme, fold,
+};
 
 use crate::setup::{events, now, source};
 
@@ -122,7 +124,7 @@ proptest! {
     ) {
         let kept = |part: &[Visited]| {
             let events = if part.is_empty() { Vec::new() } else { as_events(part) };
-            Rollup::from_delta(&fold(&events).to_delta()).expect("our own bytes")
+            Rollup::from_delta(DELTA_VERSION, &fold(&events).to_delta()).expect("our own bytes")
         };
         let whole = fold(&if visits.is_empty() { Vec::new() } else { as_events(&visits) });
         let (first, second) = visits.split_at(cut.min(visits.len()));
