@@ -183,11 +183,11 @@ fn log() -> mpsc::Sender<Waiting> {
     sender
 }
 
-/// Publishes as one message what has come, two at a time.
+/// Publishes as one message what has come, three at a time.
 fn publish_batches(channel: Channel) -> mpsc::Sender<Waiting> {
     let (sender, mut requests) = mpsc::channel(4096);
     tokio::spawn(async move {
-        let (channel, turns) = (Arc::new(channel), Arc::new(Semaphore::new(2)));
+        let (channel, turns) = (Arc::new(channel), Arc::new(Semaphore::new(3)));
         loop {
             let turn = Arc::clone(&turns).acquire_owned().await.unwrap();
             let mut waiting: Vec<Waiting> = Vec::new();

@@ -99,8 +99,8 @@ pub(crate) async fn drained(bench: &mut Bench, database: TestDatabase, workers: 
     for (name, value) in bench.plan.settings() {
         deployment.set(name, value);
     }
-    // Enough of them for a fold every second to be one of several.
-    let events = bench.plan.events * 3;
+    // Enough of them for the last fold, which nothing runs beside, to be one of several.
+    let events = bench.plan.events * 6;
     fill(&deployment, events).await;
     let since = now();
     let servers = Servers::find().await;

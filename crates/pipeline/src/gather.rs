@@ -22,7 +22,7 @@ pub struct GatherLimits {
     pub events: usize,
     /// Bytes of payload in one publish, about.
     pub bytes: usize,
-    /// Publishes in flight at once.
+    /// Publishes in flight at once. Three serve RabbitMQ best at 128 connections, two as well at 32 and at 512.
     pub in_flight: usize,
     /// Requests that wait; a further one waits for a place before it waits for its publish.
     pub waiting: usize,
@@ -30,7 +30,7 @@ pub struct GatherLimits {
 
 impl Default for GatherLimits {
     fn default() -> Self {
-        Self { events: 1000, bytes: 4 << 20, in_flight: 2, waiting: 4096 }
+        Self { events: 1000, bytes: 4 << 20, in_flight: 3, waiting: 4096 }
     }
 }
 

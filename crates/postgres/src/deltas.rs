@@ -141,8 +141,13 @@ async fn is_due(
     .bind(FOLDED_MAX)
     .fetch_one(connection)
     .await?;
+    Ok(is_there && has_waited(bytes, seconds, waited))
+}
+
+/// Whether so many bytes have waited for long enough after so many seconds.
+fn has_waited(bytes: i64, seconds: f64, waited: Duration) -> bool {
     let wait = if bytes < MANY_BYTES { waited } else { waited * MANY_WAIT };
-    Ok(is_there && (bytes >= FOLDED_BYTES || seconds >= wait.as_secs_f64()))
+    bytes >= FOLDED_BYTES || seconds >= wait.as_secs_f64()
 }
 
 /// As [`catch_up`], for whoever is about to read: reading goes on where adding does not, and tells then what has been
@@ -304,6 +309,22 @@ fn is_ones_own_fault(error: &sqlx::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn much_waits_longer_until_it_is_as_much_as_is_folded_at_once() {
+        let second = Duration::from_secs(1);
+        for (bytes, seconds, is_due) in [
+            (0, 0.9, false),
+            (MANY_BYTES - 1, 1.0, true),
+            (MANY_BYTES, 4.9, false),
+            (MANY_BYTES, 5.0, true),
+            (FOLDED_BYTES - 1, 4.9, false),
+            (FOLDED_BYTES, 0.0, true),
+        ] {
+            assert_eq!(has_waited(bytes, seconds, second), is_due, "{bytes} after {seconds} s");
+            assert!(has_waited(bytes, 0.0, Duration::ZERO));
+        }
+    }
 
     #[test]
     fn as_many_are_folded_as_fit_and_the_first_one_always() {
