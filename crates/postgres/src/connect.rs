@@ -13,6 +13,7 @@ use treehook_event::Failure;
 
 use crate::caution::Caution;
 use crate::classify;
+use crate::deltas::Behind;
 use crate::partitions::Partitions;
 
 /// What the server does to a statement of ours that takes longer: far beyond what a batch or a
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) pool: PgPool,
     pub(crate) partitions: Partitions,
     pub(crate) caution: Caution,
+    pub(crate) behind: Behind,
     /// This process's row in `tallies`: 32 hexadecimal digits.
     pub(crate) instance: String,
     pub(crate) server: PgConnectOptions,
@@ -86,6 +88,7 @@ impl Store {
             pool,
             partitions: Partitions::default(),
             caution: Caution::default(),
+            behind: Behind::default(),
             instance: format!("{:032x}", rand::random::<u128>()),
             server,
             schema: options.schema,

@@ -5,38 +5,9 @@ use treehook_event::{LIVE_MINUTES, LinkId, Minute, Rollup, Timestamp};
 
 use crate::columns::{bigint, date, hour_start, minute_start, moment};
 
-/// Adds what batches bring, in a transaction. Rows that are there are updated first, which takes half of what an insert
-/// takes that finds them there.
+/// Adds what batches bring, in a transaction that takes row by row. Rows that are there are updated first, which takes half
+/// of what an insert takes that finds them there.
 pub(crate) async fn add(
-    connection: &mut PgConnection,
-    rollup: &Rollup,
-    now: Timestamp,
-) -> sqlx::Result<()> {
-    let joins: (String, String) = sqlx::query_as(
-        "select current_setting('enable_hashjoin'), current_setting('enable_mergejoin')",
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    // Row by row, in order of key and by its index: otherwise the planner may take rows as they lie, and read all of a
-    // large table for it.
-    set_joins(connection, "off", "off").await?;
-    add_all(connection, rollup, now).await?;
-    set_joins(connection, &joins.0, &joins.1).await
-}
-
-/// Which joins the planner may choose beside row by row, until the transaction ends.
-async fn set_joins(connection: &mut PgConnection, hash: &str, merge: &str) -> sqlx::Result<()> {
-    sqlx::query(
-        "select set_config('enable_hashjoin', $1, true), set_config('enable_mergejoin', $2, true)",
-    )
-    .bind(hash)
-    .bind(merge)
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-async fn add_all(
     connection: &mut PgConnection,
     rollup: &Rollup,
     now: Timestamp,

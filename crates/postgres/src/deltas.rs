@@ -8,23 +8,31 @@ use std::time::Duration;
 use futures_util::TryStreamExt as _;
 use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, error};
 use treehook_event::{DELTA_VERSION, ProfileId, Rollup, Timestamp, traces_in_delta};
 
 use crate::columns::{moment, timestamp};
+use crate::planner::row_by_row;
 use crate::{classify, counts, merge};
 
-/// Deltas that are folded at once, at most, and their bytes about, those of some 90,000 events. They are read one by one:
+/// Deltas that are folded at once, at most, and their bytes about, those of some 45,000 events. They are read one by one:
 /// what is in memory meanwhile is their sum, at worst some six times as much where no two add to the same row.
 const FOLDED_MAX: i64 = 1000;
-const FOLDED_BYTES: i64 = 4 << 20;
+const FOLDED_BYTES: i64 = 2 << 20;
 
 /// Bytes of deltas from which on waiting longer pays: they bring most of their rows many times, and a row is written
 /// once for all of them.
 const MANY_BYTES: i64 = 256 << 10;
 /// How many times as long they wait, at most.
 const MANY_WAIT: u32 = 5;
+
+/// Bytes of deltas that wait from which on whoever records waits too, so that those who read find what is recent: some
+/// 180,000 events.
+const BEHIND_BYTES: i64 = 4 * FOLDED_BYTES;
+/// How long a batch waits then, at most: what cannot be folded must not keep events from being recorded.
+const BEHIND_MAX: Duration = Duration::from_secs(1);
 
 /// How often a fold is begun anew because somebody was forgotten just then.
 const ATTEMPTS_MAX: u32 = 3;
@@ -36,6 +44,23 @@ const READERS_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What folding may take, all in all, before whoever waits for it gives up.
 pub(crate) const FOLD_MAX: Duration = Duration::from_mins(2);
+
+/// Whether folding has fallen behind recording, as far as this process has looked.
+#[derive(Debug, Default)]
+pub(crate) struct Behind(watch::Sender<bool>);
+
+impl Behind {
+    pub(crate) fn set(&self, is_behind: bool) {
+        self.0.send_if_modified(|before| std::mem::replace(before, is_behind) != is_behind);
+    }
+
+    /// Waits until it is not, for a while.
+    pub(crate) async fn wait(&self) {
+        let mut is_behind = self.0.subscribe();
+        // Over or not, and whether anybody still looks: what is to be recorded is recorded.
+        drop(timeout(BEHIND_MAX, is_behind.wait_for(|is_behind| !is_behind)).await);
+    }
+}
 
 /// Keeps what a batch adds, in the batch's transaction.
 pub(crate) async fn keep(
@@ -106,9 +131,13 @@ pub(crate) fn is_disturbed(error: &sqlx::Error) -> bool {
 pub(crate) async fn catch_up_if_due(
     connection: &mut PgConnection,
     waited: Duration,
+    behind: &Behind,
 ) -> sqlx::Result<()> {
-    let Some(newest) = newest(connection).await? else { return Ok(()) };
-    while is_due(connection, newest, waited).await? {
+    let Some(newest) = newest(connection).await? else {
+        behind.set(false);
+        return Ok(());
+    };
+    while is_due(connection, newest, waited, behind).await? {
         let mut transaction = connection.begin().await?;
         let locked = sqlx::query("lock table rollup_folding in exclusive mode nowait");
         match locked.execute(&mut *transaction).await {
@@ -127,6 +156,7 @@ async fn is_due(
     connection: &mut PgConnection,
     newest: i64,
     waited: Duration,
+    behind: &Behind,
 ) -> sqlx::Result<bool> {
     let (is_there, bytes, seconds): (bool, i64, f64) = sqlx::query_as(
         "select count(*) > 0, coalesce(sum(octet_length(delta)), 0)::bigint,
@@ -141,6 +171,7 @@ async fn is_due(
     .bind(FOLDED_MAX)
     .fetch_one(connection)
     .await?;
+    behind.set(bytes >= BEHIND_BYTES);
     Ok(is_there && has_waited(bytes, seconds, waited))
 }
 
@@ -275,7 +306,9 @@ async fn fold(connection: &mut PgConnection, ids: &[i64]) -> sqlx::Result<()> {
         rollup.merge(delta);
     }
     drop(rows);
+    let joins = row_by_row(connection).await?;
     counts::add(connection, &rollup, now).await?;
+    joins.allow(connection).await?;
     merge::add(connection, rollup).await
 }
 

@@ -15,6 +15,7 @@ mod erase;
 mod ledger;
 mod merge;
 mod partitions;
+mod planner;
 mod record;
 mod reports;
 mod retold;

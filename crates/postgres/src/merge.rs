@@ -6,6 +6,7 @@ use sqlx::{FromRow, PgConnection};
 use tracing::warn;
 use treehook_event::{LinkState, ProfileState, Rollup, Sketch};
 
+use crate::planner::row_by_row;
 use crate::retold::{self, Retold};
 
 mod places;
@@ -115,6 +116,7 @@ async fn add_some<V: Retold>(
     mut said: BTreeMap<Place, V>,
 ) -> sqlx::Result<()> {
     let told = said.iter().filter(|(_, value)| !value.is_blank()).map(|(place, _)| place);
+    let mut joins = row_by_row(connection).await?;
     let locked = lock(connection, table, told).await?;
     let there: HashSet<&Place> = locked.iter().map(|(place, _)| place).collect();
     let missing = said.iter().filter(|(place, _)| !there.contains(place));
@@ -143,8 +145,13 @@ async fn add_some<V: Retold>(
             changed.push((place, after));
         }
     }
-    changed.extend(mended(connection, table, damaged).await?);
-    update(connection, table, &changed).await
+    if !damaged.is_empty() {
+        joins.allow(connection).await?;
+        changed.extend(mended(connection, table, damaged).await?);
+        joins = row_by_row(connection).await?;
+    }
+    update(connection, table, &changed).await?;
+    joins.allow(connection).await
 }
 
 /// What stands in the place of rows that cannot be read: what the archive tells and the batch says, or
@@ -154,9 +161,6 @@ async fn mended<'a, V: Retold>(
     table: &Table,
     damaged: Vec<(&'a Place, &V)>,
 ) -> sqlx::Result<Vec<(&'a Place, Vec<u8>)>> {
-    if damaged.is_empty() {
-        return Ok(Vec::new());
-    }
     let told =
         retold::tell_soon(connection, table, damaged.iter().map(|(place, _)| *place)).await?;
     let (rows, from_archive) = (damaged.len(), told.is_some());

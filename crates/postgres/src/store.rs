@@ -27,6 +27,7 @@ const VERIFY_MAX: Duration = Duration::from_hours(6);
 impl EventStore for Store {
     async fn record(&self, events: &[Event], now: Timestamp) -> Result<Recorded, Failure> {
         let shared = &self.shared;
+        shared.behind.wait().await;
         bounded!(self, RECORD_MAX, |connection| record::record(
             connection,
             &shared.partitions,
@@ -38,7 +39,17 @@ impl EventStore for Store {
     }
 
     async fn catch_up(&self, waited: Duration) -> Result<(), Failure> {
-        bounded!(self, FOLD_MAX, |connection| deltas::catch_up_if_due(connection, waited))
+        let behind = &self.shared.behind;
+        let catching_up = async {
+            bounded!(self, FOLD_MAX, |connection| deltas::catch_up_if_due(
+                connection, waited, behind
+            ))
+        };
+        let outcome = catching_up.await;
+        if outcome.is_err() {
+            behind.set(false);
+        }
+        outcome
     }
 
     async fn bury(&self, letters: &[DeadLetter]) -> Result<(), Failure> {

@@ -123,6 +123,32 @@ async fn what_cannot_be_added_stands_aside_until_the_archive_is_counted() {
 }
 
 #[tokio::test]
+async fn whoever_records_waits_while_too_much_waits_to_be_folded() {
+    with_store(async |scratch: Scratch| {
+        let store = &scratch.store;
+        let mut other = scratch.connection().await;
+        let mut folding = other.begin().await.unwrap();
+        let lock = "lock table rollup_folding in exclusive mode";
+        sqlx::query(lock).execute(&mut *folding).await.unwrap();
+        let much = "insert into rollup_deltas (version, recorded_at, delta)
+                    select 2, now(), convert_to(repeat('x', 9 << 20), 'UTF8')";
+        assert_eq!(scratch.meddle(much).await, 1);
+        store.catch_up(Duration::from_hours(1)).await.unwrap();
+        let event = [click("a", NOON, "l1", 1)];
+        let soon = Duration::from_millis(300);
+        assert!(tokio::time::timeout(soon, store.record(&event, at(NOON))).await.is_err());
+        // For a while, since what cannot be folded would keep it waiting for ever.
+        assert_eq!(store.record(&event, at(NOON)).await.unwrap().fresh, [0]);
+        folding.rollback().await.unwrap();
+        store.catch_up(Duration::from_hours(1)).await.unwrap();
+        assert_eq!(scratch.number("select count(*) from rollup_deltas where is_stuck").await, 1);
+        assert_eq!(store.record(&event, at(NOON)).await.unwrap().duplicates, 1);
+        assert_eq!(clicks(store, &profile()).await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_a_newer_version_wrote_is_left_to_it() {
     with_store(async |scratch: Scratch| {
         record_only(&scratch.store, &[click("a", NOON, "l1", 1)]).await;
