@@ -93,9 +93,6 @@ pub(crate) async fn add(connection: &mut PgConnection, rollup: Rollup) -> sqlx::
     add_to(connection, &LINKS, said.collect()).await
 }
 
-/// Rows that are merged at a time: at most 16 MiB on either side, if every one of them held a full sketch.
-const MERGED_MAX: usize = 1000;
-
 /// In order of key, some at a time.
 async fn add_to<V: Retold>(
     connection: &mut PgConnection,
@@ -104,7 +101,7 @@ async fn add_to<V: Retold>(
 ) -> sqlx::Result<()> {
     let mut said = said.into_iter().peekable();
     while said.peek().is_some() {
-        add_some(connection, table, said.by_ref().take(MERGED_MAX).collect()).await?;
+        add_some(connection, table, said.by_ref().take(table.merged_max).collect()).await?;
     }
     Ok(())
 }

@@ -9,6 +9,8 @@
 pub(crate) struct Table {
     /// Its name.
     pub(crate) name: &'static str,
+    /// Rows that are merged at a time: at most 4 MiB on either side, if every one of them held a full sketch.
+    pub(crate) merged_max: usize,
     /// Inserts the rows that are not there, in order of key, and returns their places.
     pub(crate) insert: &'static str,
     /// Locks rows in order of key, and returns them.
@@ -24,6 +26,7 @@ pub(crate) struct Table {
 
 pub(crate) const PROFILE_VISITORS: Table = Table {
     name: "profile_visitors",
+    merged_max: 250,
     insert: "
 insert into profile_visitors (profile_id, day, sketch)
 select profile_id, day, value
@@ -57,6 +60,7 @@ where e.day = any($3::date[]) and e.kind is not null and e.visitor is not null",
 
 pub(crate) const LINK_VISITORS: Table = Table {
     name: "link_visitors",
+    merged_max: 1000,
     insert: "
 insert into link_visitors (profile_id, day, link_id, sketch)
 select profile_id, day, link_id, value
@@ -90,6 +94,7 @@ where e.day = any($3::date[]) and e.kind = 'click' and e.visitor is not null",
 
 pub(crate) const PROFILES: Table = Table {
     name: "profiles",
+    merged_max: 1000,
     insert: "
 insert into profiles (profile_id, state)
 select profile_id, convert_from(value, 'UTF8')::jsonb
@@ -124,6 +129,7 @@ where e.type = 'profile.updated' and e.profile_id = any($1::text[])",
 
 pub(crate) const LINKS: Table = Table {
     name: "links",
+    merged_max: 1000,
     insert: "
 insert into links (profile_id, link_id, state)
 select profile_id, link_id, convert_from(value, 'UTF8')::jsonb
