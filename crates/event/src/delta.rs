@@ -1,7 +1,7 @@
 //! What a batch adds, as bytes: it may be kept for a while before it is added.
 
 use crate::names::ProfileId;
-use crate::packed::{Packed, Unreadable, name_in_bytes};
+use crate::packed::{Packed, name_in_bytes};
 use crate::rollup::Rollup;
 
 /// Which deltas this version writes, and reads: up to this one.
@@ -14,12 +14,6 @@ const JSON_VERSION: i16 = 1;
 #[error("not a delta of rollups")]
 pub struct BadDelta;
 
-impl From<Unreadable> for BadDelta {
-    fn from(_: Unreadable) -> Self {
-        Self
-    }
-}
-
 impl Rollup {
     /// As a delta of [`DELTA_VERSION`].
     pub fn to_delta(&self) -> Vec<u8> {
@@ -29,7 +23,7 @@ impl Rollup {
     /// Read back, by the version that wrote it; damaged bytes are an error, never a number.
     pub fn from_delta(version: i16, bytes: &[u8]) -> Result<Self, BadDelta> {
         match version {
-            DELTA_VERSION => Ok(Packed::rollup(bytes)?),
+            DELTA_VERSION => Packed::rollup(bytes),
             JSON_VERSION => serde_json::from_slice(bytes).map_err(|_| BadDelta),
             _ => Err(BadDelta),
         }

@@ -6,6 +6,7 @@ use std::iter::Peekable;
 
 use serde::{Deserialize, Serialize};
 
+use crate::delta::BadDelta;
 use crate::moment::{Day, Hour, Minute};
 use crate::names::{LinkId, ProfileId};
 use crate::report::MilestoneRow;
@@ -79,35 +80,31 @@ impl Visitors<'_> {
         }
     }
 
-    fn read(&self, lg_k: u8) -> Result<Sketch, Unreadable> {
+    fn read(&self, lg_k: u8) -> Result<Sketch, BadDelta> {
         match self {
             Self::Few(bytes) => {
                 let (few, rest) = bytes.as_chunks();
                 let few = few.iter().map(|visitor| u64::from_le_bytes(*visitor));
-                if rest.is_empty() { Ok(Sketch::of_few(lg_k, few)) } else { Err(Unreadable) }
+                if rest.is_empty() { Ok(Sketch::of_few(lg_k, few)) } else { Err(BadDelta) }
             }
             Self::Many(bytes) => Ok(Sketch::from_bytes_of(lg_k, bytes)?),
         }
     }
 }
 
-/// Bytes that are nothing of ours, whatever it is that is wrong with them: what they say is nobody's business.
-#[derive(Debug)]
-pub(crate) struct Unreadable;
-
-impl From<postcard::Error> for Unreadable {
+impl From<postcard::Error> for BadDelta {
     fn from(_: postcard::Error) -> Self {
         Self
     }
 }
 
-impl From<serde_json::Error> for Unreadable {
+impl From<serde_json::Error> for BadDelta {
     fn from(_: serde_json::Error) -> Self {
         Self
     }
 }
 
-impl From<BadSketch> for Unreadable {
+impl From<BadSketch> for BadDelta {
     fn from(_: BadSketch) -> Self {
         Self
     }
@@ -241,10 +238,10 @@ impl<'a> Links<'a> {
 
 impl Packed<'_> {
     /// What these bytes add.
-    pub(crate) fn rollup(bytes: &[u8]) -> Result<Rollup, Unreadable> {
+    pub(crate) fn rollup(bytes: &[u8]) -> Result<Rollup, BadDelta> {
         let (packed, rest): (Packed<'_>, _) = postcard::take_from_bytes(bytes)?;
         if !rest.is_empty() {
-            return Err(Unreadable);
+            return Err(BadDelta);
         }
         let milestones: Vec<MilestoneRow> = packed.milestones.read()?;
         let mut rollup = Rollup { milestones, ..Rollup::default() };
@@ -256,7 +253,7 @@ impl Packed<'_> {
 }
 
 impl OfProfile<'_> {
-    fn add_to(self, rollup: &mut Rollup) -> Result<(), Unreadable> {
+    fn add_to(self, rollup: &mut Rollup) -> Result<(), BadDelta> {
         let profile = ProfileId::trusted(self.name);
         let hours = self.hours.into_iter().map(|(hour, counts)| ((profile.clone(), hour), counts));
         rollup.profile_hours.extend(hours);
@@ -282,7 +279,7 @@ impl OfProfile<'_> {
 }
 
 impl OfLink<'_> {
-    fn add_to(self, rollup: &mut Rollup, profile: &ProfileId) -> Result<(), Unreadable> {
+    fn add_to(self, rollup: &mut Rollup, profile: &ProfileId) -> Result<(), BadDelta> {
         let link = LinkId::trusted(self.name);
         let hours = self.hours.into_iter();
         let hours = hours.map(|(hour, clicks)| ((profile.clone(), link.clone(), hour), clicks));
