@@ -112,14 +112,7 @@ pub struct Rollup {
 /// Folds events that are recorded for the first time. The caller has removed duplicates.
 pub fn fold<'a>(events: impl IntoIterator<Item = &'a Event>) -> Rollup {
     let mut rollup = Rollup::default();
-    for event in events {
-        if let Some(profile_id) = event.profile_id()
-            && !rollup.profiles.contains_key(profile_id)
-        {
-            rollup.profiles.insert(profile_id.clone(), ProfileState::default());
-        }
-        rollup.add(event);
-    }
+    rollup.take_in(events);
     rollup
 }
 
@@ -133,6 +126,18 @@ fn add_each<K: Ord, V>(mine: &mut BTreeMap<K, V>, theirs: BTreeMap<K, V>, add: i
 }
 
 impl Rollup {
+    /// As [`fold`], on top of what has been folded already.
+    pub fn take_in<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
+        for event in events {
+            if let Some(profile_id) = event.profile_id()
+                && !self.profiles.contains_key(profile_id)
+            {
+                self.profiles.insert(profile_id.clone(), ProfileState::default());
+            }
+            self.add(event);
+        }
+    }
+
     /// The minutes that are young enough to be kept at `now`, in order.
     pub fn live_minutes(&self, now: Timestamp) -> Vec<(&ProfileId, Minute, Counts)> {
         let oldest = Minute(now.minute().0 - LIVE_MINUTES);

@@ -2,8 +2,12 @@
 
 use std::collections::HashSet;
 
+use futures_util::future::join;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, query_scalar};
-use treehook_event::{Body, Event, Failure, Key, LinkId, ProfileId, Timestamp, Visit, VisitKind};
+use tokio::task::yield_now;
+use treehook_event::{
+    Body, Event, Failure, Key, LinkId, ProfileId, Rollup, Timestamp, Visit, VisitKind,
+};
 
 use crate::bulk::{Values, chunks, is_full, with_values};
 use crate::classify::{damaged, failure};
@@ -15,50 +19,65 @@ const TAIL: &str = "on conflict (key) do nothing";
 
 /// Events that are ready to be archived: what takes time and needs no database is done, so that it can be
 /// while the database is another batch's.
-pub(crate) struct Prepared {
+pub(crate) struct Prepared<'e> {
+    events: &'e [Event],
     keys: Vec<Key>,
+    /// The keys, as a parameter of JSON.
+    asked: String,
     /// Statements over many events each, and whether they come again word for word.
     inserts: Vec<(QueryBuilder<Sqlite>, bool)>,
 }
 
-impl Prepared {
-    pub(crate) fn of(events: &[Event], now: Timestamp) -> Self {
+impl<'e> Prepared<'e> {
+    /// Some at a time: whoever records the batch before in the same task has its statements to send.
+    pub(crate) async fn of(events: &'e [Event], now: Timestamp) -> Self {
         let rows: Vec<(Key, &Event)> = events.iter().map(|event| (event.key(), event)).collect();
-        let insert = |chunk: &[(Key, &Event)]| {
+        let mut inserts = Vec::new();
+        for chunk in chunks(&rows) {
+            yield_now().await;
             let statement = with_values(HEAD, TAIL, chunk, |values, (key, event)| {
                 bind(values, *key, event, now);
             });
-            (statement, is_full(chunk))
-        };
-        let inserts = chunks(&rows).map(insert).collect();
-        Self { keys: rows.into_iter().map(|(key, _)| key).collect(), inserts }
+            inserts.push((statement, is_full(chunk)));
+        }
+        yield_now().await;
+        let keys: Vec<Key> = rows.into_iter().map(|(key, _)| key).collect();
+        let asked: serde_json::Value = keys.iter().map(|key| hex::encode(key.0)).collect();
+        Self { events, keys, asked: asked.to_string(), inserts }
     }
 
-    /// Archives the events that are not there yet; says at which positions of the batch they stand. Nobody
-    /// else writes between the look and the inserts: the transaction began as a writer's.
+    /// Archives the events that are not there yet; says at which positions of the batch they stand, and what they come
+    /// to. Nobody else writes between the look and the inserts: the transaction began as a writer's.
     pub(crate) async fn insert(
         self,
         connection: &mut SqliteConnection,
-    ) -> Result<Vec<usize>, Failure> {
+    ) -> Result<(Vec<usize>, Rollup), Failure> {
         // The same identity twice in one batch counts once, too.
-        let mut seen = known(connection, &self.keys).await?;
+        let mut seen = known(connection, &self.asked).await?;
+        let keys = self.keys.iter().enumerate();
+        let fresh: Vec<usize> =
+            keys.filter_map(|(position, key)| seen.insert(*key).then_some(position)).collect();
+        let mut rollup = Rollup::default();
+        let mut unfolded = fresh.chunks(fresh.len().div_ceil(self.inserts.len().max(1)).max(1));
         for (mut statement, comes_again) in self.inserts {
-            let statement = statement.build().persistent(comes_again);
-            statement.execute(&mut *connection).await.map_err(failure)?;
+            let inserting = statement.build().persistent(comes_again).execute(&mut *connection);
+            // A part of them is folded while the connection's thread is at it.
+            let part = unfolded.next().unwrap_or_default();
+            let folding =
+                async { rollup.take_in(part.iter().map(|position| &self.events[*position])) };
+            join(inserting, folding).await.0.map_err(failure)?;
         }
-        let fresh = self.keys.iter().enumerate();
-        Ok(fresh.filter_map(|(position, key)| seen.insert(*key).then_some(position)).collect())
+        Ok((fresh, rollup))
     }
 }
 
 /// Which of these are archived. Asked for beforehand: hardly any is, while an insert that returned its
 /// rows would return nearly all of them, one by one from the connection's thread.
-async fn known(connection: &mut SqliteConnection, keys: &[Key]) -> Result<HashSet<Key>, Failure> {
-    let asked: serde_json::Value = keys.iter().map(|key| hex::encode(key.0)).collect();
+async fn known(connection: &mut SqliteConnection, asked: &str) -> Result<HashSet<Key>, Failure> {
     let found: Vec<Vec<u8>> = query_scalar(
         "select key from events where key in (select unhex(value) from json_each(?1))",
     )
-    .bind(asked.to_string())
+    .bind(asked)
     .fetch_all(connection)
     .await
     .map_err(failure)?;

@@ -1,5 +1,6 @@
 //! Many rows in one statement: a round to the connection's thread per row is what would cost.
 
+use futures_util::future::join;
 use sqlx::query_builder::Separated;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use treehook_event::Failure;
@@ -24,11 +25,16 @@ pub(crate) async fn execute<T>(
     rows: &[T],
     bind: impl Fn(&mut Values<'_>, &T),
 ) -> Result<(), Failure> {
-    for chunk in chunks(rows) {
-        let mut statement = with_values(head, tail, chunk, &bind);
+    let mut statements =
+        chunks(rows).map(|chunk| (with_values(head, tail, chunk, &bind), is_full(chunk)));
+    let mut next = statements.next();
+    while let Some((mut statement, is_full)) = next {
         // Only full ones come again word for word and are worth keeping prepared.
-        let executed = statement.build().persistent(is_full(chunk)).execute(&mut *connection).await;
+        let executing = statement.build().persistent(is_full).execute(&mut *connection);
+        // The next one is made while the connection's thread is at this one.
+        let (executed, following) = join(executing, async { statements.next() }).await;
         executed.map_err(failure)?;
+        next = following;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::join;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, SqliteConnection};
 use tracing::warn;
@@ -63,19 +64,23 @@ impl<K: RowKey, V: Merged> Table<K, V> {
         added: &BTreeMap<K, V>,
     ) -> Result<(), Failure> {
         let added: Vec<(&K, &V)> = added.iter().collect();
-        for chunk in added.chunks(ROWS_MAX) {
-            let mut held = self.find(connection, chunk).await?;
-            let mut changed: Vec<(&K, V)> = Vec::with_capacity(chunk.len());
-            for (key, value) in chunk {
-                match held.remove(*key) {
-                    None => changed.push((key, (*value).clone())),
-                    Some(mut merged) => {
-                        if merged.absorb(value) {
-                            changed.push((key, merged));
-                        }
-                    }
+        let mut chunks = added.chunks(ROWS_MAX);
+        let mut next = chunks.next();
+        let mut held = match next {
+            Some(chunk) => self.find(connection, chunk).await?,
+            None => BTreeMap::new(),
+        };
+        while let Some(chunk) = next {
+            next = chunks.next();
+            // What is stored of the next ones, which are others, is read while these are merged.
+            let finding = async {
+                match next {
+                    Some(chunk) => self.find(connection, chunk).await,
+                    None => Ok(BTreeMap::new()),
                 }
-            }
+            };
+            let (found, changed) = join(finding, async { merged(chunk, held) }).await;
+            held = found?;
             self.put(connection, &changed).await?;
         }
         Ok(())
@@ -140,6 +145,18 @@ impl<K: RowKey, V: Merged> Table<K, V> {
         statement.push(")").build().execute(connection).await.map_err(failure)?;
         Ok(())
     }
+}
+
+/// What is added to what is stored, where that changes anything.
+fn merged<'a, K: Ord, V: Merged>(
+    added: &[(&'a K, &V)],
+    mut held: BTreeMap<K, V>,
+) -> Vec<(&'a K, V)> {
+    let merge = |(key, value): &(&'a K, &V)| match held.remove(*key) {
+        None => Some((*key, (*value).clone())),
+        Some(mut merged) => merged.absorb(value).then_some((*key, merged)),
+    };
+    added.iter().filter_map(merge).collect()
 }
 
 impl RowKey for ProfileId {

@@ -1,9 +1,7 @@
 //! Recording a batch: archive, dedupe and count in one transaction.
 
 use sqlx::{SqliteConnection, query};
-use treehook_event::{
-    Event, Failure, LinkId, MilestoneRow, Recorded, Rollup, Timestamp, fold, settled,
-};
+use treehook_event::{Event, Failure, LinkId, MilestoneRow, Recorded, Rollup, Timestamp, settled};
 
 use crate::archive::Prepared;
 use crate::bulk;
@@ -22,10 +20,10 @@ pub(crate) async fn record(
     if events.is_empty() {
         return Ok(Recorded::default());
     }
-    let prepared = Prepared::of(events, now);
+    let prepared = Prepared::of(events, now).await;
     let mut transaction = database.write_small().await?;
-    let fresh = prepared.insert(&mut transaction).await?;
-    add(&mut transaction, &fold(fresh.iter().map(|position| &events[*position])), now).await?;
+    let (fresh, rollup) = prepared.insert(&mut transaction).await?;
+    add(&mut transaction, &rollup, now).await?;
     ledger::settle(&mut transaction, &settled(events, &fresh)).await?;
     let duplicates = (events.len() - fresh.len()) as u64;
     let newest = fresh.iter().map(|position| events[*position].occurred_at).max();

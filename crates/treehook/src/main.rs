@@ -2,7 +2,6 @@
 //! link-in-bio platforms. This is the roof: it knows every part and decides nothing.
 
 mod admin;
-mod background;
 mod books;
 mod cli;
 mod clock;
@@ -18,6 +17,7 @@ mod store_subjects;
 mod telemetry;
 #[cfg(feature = "test-hooks")]
 mod test_hooks;
+mod threads;
 mod upkeep;
 mod vitals;
 
@@ -80,7 +80,11 @@ fn main() -> ExitCode {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         return complain("another TLS provider is installed", 1);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    if matches!(cli.command, cli::Command::Work(_)) {
+        threads.worker_threads(threads::all_cores_but_one());
+    }
+    let runtime = match threads.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return complain(&format!("the runtime did not start: {error}"), 1),
     };

@@ -22,7 +22,6 @@ use treehook_sqlite::{Queue, QueueLimits};
 mod drains;
 
 use crate::admin::{self, AdminParts};
-use crate::background::Background;
 use crate::books;
 use crate::clock;
 use crate::config::Config;
@@ -30,6 +29,7 @@ use crate::datadir;
 use crate::journal::{self, JournalFile, Kept};
 use crate::process::{INTAKE_GRACE, Process, connections_max};
 use crate::store::Store;
+use crate::threads::Threads;
 use crate::vitals::{Counted, Outbox, Vitals, Watched};
 
 /// How long answered requests of the admin listener may take to finish.
@@ -42,7 +42,8 @@ pub(crate) struct Roles {
     process: Process,
     vitals: Vitals,
     held: Vec<datadir::Held>,
-    background: Option<Background>,
+    /// Where its parts run that do not run beside all others.
+    threads: Vec<Threads>,
 }
 
 /// Where the listeners of a running process are.
@@ -58,13 +59,13 @@ impl Roles {
     /// Nothing stands yet.
     pub(crate) fn new(config: Config, metrics: PrometheusHandle) -> Self {
         let (process, vitals) = (Process::new(), Vitals::none());
-        Self { config, metrics, process, vitals, held: Vec::new(), background: None }
+        Self { config, metrics, process, vitals, held: Vec::new(), threads: Vec::new() }
     }
 
     /// Every role in one process.
     pub(crate) async fn serve(mut self, migrate: bool) -> Result<(Running, Addresses), Failure> {
         let (queue, outbox) = self.open_queue(self.config.amqp_url.is_none()).await?;
-        let background = Background::start()?;
+        let background = Threads::that_give_way()?;
         let (url, dir) = (self.config.database_url.clone(), self.config.data_dir.clone());
         let store = background.run(async move {
             let store = Store::open(url.as_ref(), &dir).await?;
@@ -78,7 +79,13 @@ impl Roles {
         self.vitals.database_up = Some(Arc::new(AtomicBool::new(true)));
         let broker = self.start_broker("serve")?;
         let public = match &broker {
-            None => self.start_front(outbox.clone(), outbox, false, Arc::default())?,
+            None => {
+                let threads = Threads::of_the_front()?;
+                let _entered = threads.handle().enter();
+                let public = self.start_front(outbox.clone(), outbox, false, Arc::default())?;
+                self.threads.push(threads);
+                public
+            }
             Some(broker) => {
                 let accepted = Arc::default();
                 self.start_relay(&queue, broker, Arc::clone(&accepted));
@@ -92,7 +99,7 @@ impl Roles {
             (Some(_), Store::Sqlite(_)) => return Err(needs("TREEHOOK_DATABASE_URL")),
         }
         let admin = self.start_admin(Some(store))?;
-        self.background = Some(background);
+        self.threads.push(background);
         Ok((self.into_running(), Addresses { public: Some(public), admin }))
     }
 
@@ -150,7 +157,7 @@ impl Roles {
     }
 
     fn into_running(self) -> Running {
-        Running { process: self.process, _held: self.held, _background: self.background }
+        Running { process: self.process, _held: self.held, _threads: self.threads }
     }
 
     fn queue_limits(&self) -> QueueLimits {
@@ -324,7 +331,7 @@ impl Roles {
 pub(crate) struct Running {
     process: Process,
     _held: Vec<datadir::Held>,
-    _background: Option<Background>,
+    _threads: Vec<Threads>,
 }
 
 impl Running {

@@ -10,10 +10,10 @@ use treehook_rabbitmq::{Broker, Which};
 use treehook_sqlite::Queue;
 
 use super::Roles;
-use crate::background::Background;
 use crate::books;
 use crate::clock;
 use crate::store::Store;
+use crate::threads::Threads;
 use crate::upkeep::{Resilience, keep_caught_up, keep_up, prepared};
 
 impl Roles {
@@ -55,7 +55,7 @@ impl Roles {
     /// is not answered in time is not.
     pub(super) fn start_embedded_worker(
         &mut self,
-        background: &Background,
+        background: &Threads,
         queue: Queue,
         store: Store,
         migrate: bool,
