@@ -66,19 +66,11 @@ impl<K: RowKey, V: Merged> Table<K, V> {
         let added: Vec<(&K, &V)> = added.iter().collect();
         let mut chunks = added.chunks(ROWS_MAX);
         let mut next = chunks.next();
-        let mut held = match next {
-            Some(chunk) => self.find(connection, chunk).await?,
-            None => BTreeMap::new(),
-        };
+        let mut held = self.find(connection, next.unwrap_or_default()).await?;
         while let Some(chunk) = next {
             next = chunks.next();
             // What is stored of the next ones, which are others, is read while these are merged.
-            let finding = async {
-                match next {
-                    Some(chunk) => self.find(connection, chunk).await,
-                    None => Ok(BTreeMap::new()),
-                }
-            };
+            let finding = self.find(connection, next.unwrap_or_default());
             let (found, changed) = join(finding, async { merged(chunk, held) }).await;
             held = found?;
             self.put(connection, &changed).await?;
@@ -92,6 +84,9 @@ impl<K: RowKey, V: Merged> Table<K, V> {
         connection: &mut SqliteConnection,
         wanted: &[(&K, &V)],
     ) -> Result<BTreeMap<K, V>, Failure> {
+        if wanted.is_empty() {
+            return Ok(BTreeMap::new());
+        }
         let Self { name, keys, value, .. } = self;
         // A join in this order, not `(keys) in (values ...)`: that would read the whole table.
         let head = format!("with wanted ({keys}) as (");
