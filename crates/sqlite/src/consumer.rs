@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use sqlx::query;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{query, query_as};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -16,21 +16,15 @@ use crate::classify::failure;
 use crate::queue::Queue;
 use crate::rows::read;
 use crate::suspicion::{self, Suspect, Suspicion};
+use crate::take::{self, Take};
 
 /// How soon an event is seen that another process published; our own are seen at once.
 const POLL: Duration = Duration::from_millis(250);
 /// How often an idle consumer asks whether the file is worth shrinking.
 const SHRINK_EVERY: Duration = Duration::from_mins(1);
-/// Encoded bytes taken at once, beyond the first row: bounds what a turn holds in memory, and what a
-/// relay has to get confirmed in one.
-const RECEIVE_BYTES_MAX: i64 = 4 << 20;
 /// Rows that are settled but not deleted, at most: their ids are one parameter of a statement, of
 /// some 100 KB.
 const SETTLED_MAX: usize = 10_000;
-
-/// Rows whose sizes are looked at first: enough for rows of an outage, where many events share each; of
-/// rows with an event each there are as many as events are taken. Each is a page that is read.
-const SIZES_FIRST: usize = 64;
 
 /// How soon after a batch a worker takes the next one, where the queue holds many events and yet not a batch: each batch
 /// costs a commit, whatever it holds, and what comes meanwhile shares one. A queue that holds more is emptied without a
@@ -59,6 +53,8 @@ pub struct QueueConsumer<T = Event> {
     rest: Duration,
     /// When the last batch was taken.
     taken_at: Option<Instant>,
+    /// How many rows it had.
+    rows_taken: usize,
     taken: PhantomData<fn() -> T>,
 }
 
@@ -79,16 +75,6 @@ pub struct Row<'r> {
     payload: &'r [u8],
 }
 
-/// What would be taken now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Take {
-    /// The last row of it.
-    last: i64,
-    events: i64,
-    /// Nothing would be left.
-    is_all: bool,
-}
-
 /// Before every row: those of a row that was taken apart come before the first one.
 const START: i64 = i64::MIN;
 
@@ -104,6 +90,7 @@ impl<T: Taken> QueueConsumer<T> {
             suspicion,
             rest: REST,
             taken_at: None,
+            rows_taken: 0,
             taken: PhantomData,
         }
     }
@@ -123,7 +110,7 @@ impl<T: Taken> QueueConsumer<T> {
             sleep_until(until).await;
             take = self.what_to_take(&settled, limit).await?.unwrap_or(take);
         }
-        let Take { last, .. } = take;
+        let Take { last, rows: rows_taken, .. } = take;
         if self.suspicion == Suspicion::Unknown {
             self.suspicion = self.begin(last).await;
         }
@@ -149,7 +136,7 @@ impl<T: Taken> QueueConsumer<T> {
                 .await
                 .map_err(|error| Failure::fatal("panic", error))??;
         // Nothing is awaited from here on: a receive that is dropped has not taken anything.
-        (self.cursor, self.taken_at) = (last, Some(Instant::now()));
+        (self.cursor, self.taken_at, self.rows_taken) = (last, Some(Instant::now()), rows_taken);
         Ok(deliveries)
     }
 
@@ -163,30 +150,9 @@ impl<T: Taken> QueueConsumer<T> {
         (is_worth_it && until > Instant::now()).then_some(until)
     }
 
-    /// What is taken together, by the sizes of rows alone: no payload is read that would not be taken.
     async fn what_to_take(&self, settled: &str, limit: usize) -> Result<Option<Take>, Failure> {
-        let mut rows_max = SIZES_FIRST.min(limit.max(1));
-        loop {
-            let sizes: Vec<(i64, i64, i64)> = query_as(
-                "select id, events, bytes from batches where id > ?1 \
-                 and id not in (select value from json_each(?2)) order by id limit ?3",
-            )
-            .bind(self.cursor)
-            .bind(settled)
-            .bind(i64::try_from(rows_max).unwrap_or(i64::MAX))
-            .fetch_all(self.queue.database.readers())
-            .await
-            .map_err(failure)?;
-            let take = take_within(&sizes, limit);
-            // All of those that were looked at, and there may be more.
-            let would_take_more = take.is_some_and(|take| take.is_all) && sizes.len() >= rows_max;
-            if !would_take_more || rows_max >= limit {
-                return Ok(
-                    take.map(|take| Take { is_all: take.is_all && !would_take_more, ..take })
-                );
-            }
-            rows_max = limit;
-        }
+        let readers = self.queue.database.readers();
+        take::of(readers, self.cursor, settled, limit, self.rows_taken).await
     }
 
     /// What to think of the rows of a first batch, which goes up to `last`.
@@ -314,22 +280,6 @@ impl<T: Taken> Consumer<T> for QueueConsumer<T> {
     }
 }
 
-/// As many rows, from the first on, as together stay within the limits; the first one always does.
-fn take_within(sizes: &[(i64, i64, i64)], limit: usize) -> Option<Take> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut bytes = 0_i64;
-    let mut take: Option<Take> = None;
-    for (id, row_events, row_bytes) in sizes {
-        let events = take.map_or(0, |take| take.events).saturating_add(*row_events);
-        bytes = bytes.saturating_add(*row_bytes);
-        if take.is_some() && (events > limit || bytes > RECEIVE_BYTES_MAX) {
-            return take.map(|take| Take { is_all: false, ..take });
-        }
-        take = Some(Take { last: *id, events, is_all: true });
-    }
-    take
-}
-
 fn delivery<T: Taken>(row: &SqliteRow) -> Result<Delivery<Receipt, T>, Failure> {
     let events = T::of(&Row {
         created_at: read(row, "created_at")?,
@@ -367,24 +317,6 @@ mod tests {
 
     use super::*;
     use crate::queue::QueueLimits;
-
-    #[test]
-    fn rows_are_taken_while_they_fit_and_the_first_one_always() {
-        let mib = RECEIVE_BYTES_MAX;
-        let take = |last, events, is_all| Some(Take { last, events, is_all });
-        for (sizes, limit, taken) in [
-            (vec![], 10, None),
-            (vec![(7, 50, 1)], 10, take(7, 50, true)),
-            (vec![(7, 5, 1), (8, 5, 1), (9, 1, 1)], 10, take(8, 10, false)),
-            (vec![(7, 5, 1), (8, 6, 1), (9, 1, 1)], 10, take(7, 5, false)),
-            (vec![(7, 1, mib / 2), (8, 1, mib / 2), (9, 1, 1)], 10, take(8, 2, false)),
-            (vec![(7, 1, 20 * mib), (8, 1, 1)], 10, take(7, 1, false)),
-            (vec![(7, 1, 1), (8, 2, 1)], 10, take(8, 3, true)),
-            (vec![(7, 1, 1)], 0, take(7, 1, true)),
-        ] {
-            assert_eq!(take_within(&sizes, limit), taken, "{sizes:?}");
-        }
-    }
 
     async fn queue_of(folder: &TempDir, events: usize) -> Queue {
         let queue = Queue::open(folder.path(), QueueLimits::default()).await.unwrap();

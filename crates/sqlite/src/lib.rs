@@ -24,6 +24,7 @@ mod rows;
 mod states;
 mod store;
 mod suspicion;
+mod take;
 mod verify;
 mod visitors;
 
