@@ -20,6 +20,9 @@ const PUBLISH: u64 = 1000;
 pub(crate) async fn measure(bench: &mut Bench) {
     let (mut naive, mut one, mut two, mut copied) = (vec![], vec![], vec![], vec![]);
     let (mut full, mut full_copied, mut costs, mut circles) = (vec![], vec![], vec![], 0);
+    eprintln!("worker: filling a day with {} events", bench.plan.archive);
+    // Each round adds to it, to the worker's as to the copy.
+    let mut full_day = database_with(bench.plan.archive, 1).await;
     for round in 1..=bench.plan.rounds {
         eprintln!("worker: round {round} of {}", bench.plan.rounds);
         naive.push(naive::rate().await);
@@ -32,10 +35,10 @@ pub(crate) async fn measure(bench: &mut Bench) {
         circles += deadlocks(&run.database).await;
         two.push(run.rate);
         run.database.end().await;
-        let run = drained(bench, database_with(bench.plan.archive, 1).await, 1).await;
+        let run = drained(bench, full_day, 1).await;
         full.push(run.rate);
         full_copied.push(copy_rate(&run.database, run.since).await);
-        run.database.end().await;
+        full_day = run.database;
         let last = |rates: &[f64]| rates.last().copied().map(per_second).unwrap();
         eprintln!(
             "  naive {}, one {}, two {}, COPY {}, on a full day {}, COPY there {}",
@@ -47,6 +50,7 @@ pub(crate) async fn measure(bench: &mut Bench) {
             last(&full_copied)
         );
     }
+    full_day.end().await;
     let table = &mut bench.table;
     let least = Target::AtLeast;
     let rate = |rates: &[f64]| median(rates.to_vec());

@@ -22,10 +22,16 @@ const TAIL: &str = "on conflict (key) do nothing";
 pub(crate) struct Prepared<'e> {
     events: &'e [Event],
     keys: Vec<Key>,
-    /// The keys, as a parameter of JSON.
-    asked: String,
-    /// Statements over many events each, and whether they come again word for word.
-    inserts: Vec<(QueryBuilder<Sqlite>, bool)>,
+    inserts: Vec<Insert>,
+}
+
+/// A statement over many events.
+struct Insert {
+    statement: QueryBuilder<Sqlite>,
+    /// How many.
+    rows: usize,
+    /// Word for word.
+    comes_again: bool,
 }
 
 impl<'e> Prepared<'e> {
@@ -38,49 +44,63 @@ impl<'e> Prepared<'e> {
             let statement = with_values(HEAD, TAIL, chunk, |values, (key, event)| {
                 bind(values, *key, event, now);
             });
-            inserts.push((statement, is_full(chunk)));
+            inserts.push(Insert { statement, rows: chunk.len(), comes_again: is_full(chunk) });
         }
         yield_now().await;
-        let keys: Vec<Key> = rows.into_iter().map(|(key, _)| key).collect();
-        let asked: serde_json::Value = keys.iter().map(|key| hex::encode(key.0)).collect();
-        Self { events, keys, asked: asked.to_string(), inserts }
+        Self { events, keys: rows.into_iter().map(|(key, _)| key).collect(), inserts }
     }
 
     /// Archives the events that are not there yet; says at which positions of the batch they stand, and what they come
-    /// to. Nobody else writes between the look and the inserts: the transaction began as a writer's.
+    /// to. The same identity twice in one batch counts once, too.
     pub(crate) async fn insert(
         self,
         connection: &mut SqliteConnection,
     ) -> Result<(Vec<usize>, Rollup), Failure> {
-        // The same identity twice in one batch counts once, too.
-        let mut seen = known(connection, &self.asked).await?;
-        let keys = self.keys.iter().enumerate();
-        let fresh: Vec<usize> =
-            keys.filter_map(|(position, key)| seen.insert(*key).then_some(position)).collect();
-        let mut rollup = Rollup::default();
-        let mut unfolded = fresh.chunks(fresh.len().div_ceil(self.inserts.len().max(1)).max(1));
-        for (mut statement, comes_again) in self.inserts {
+        let (mut fresh, mut rollup) = (Vec::with_capacity(self.events.len()), Rollup::default());
+        let mut last_id = last_id(connection).await?;
+        let (mut begins, mut folded) = (0, 0);
+        for Insert { mut statement, rows, comes_again } in self.inserts {
             let inserting = statement.build().persistent(comes_again).execute(&mut *connection);
-            // A part of them is folded while the connection's thread is at it.
-            let part = unfolded.next().unwrap_or_default();
-            let folding =
-                async { rollup.take_in(part.iter().map(|position| &self.events[*position])) };
-            join(inserting, folding).await.0.map_err(failure)?;
+            // Those before them are folded while the connection's thread is at it.
+            let unfolded: &[usize] = &fresh[folded..];
+            let folding = async {
+                rollup.take_in(unfolded.iter().map(|position| &self.events[*position]));
+            };
+            let inserted = join(inserting, folding).await.0.map_err(failure)?;
+            folded = fresh.len();
+            let positions = begins..begins + rows;
+            begins = positions.end;
+            match usize::try_from(inserted.rows_affected()) {
+                Ok(0) => continue,
+                // Hardly any is there already.
+                Ok(count) if count == rows => fresh.extend(positions),
+                Ok(_) | Err(_) => {
+                    let mut new = after(connection, last_id).await?;
+                    fresh.extend(positions.filter(|position| new.remove(&self.keys[*position])));
+                }
+            }
+            last_id = inserted.last_insert_rowid();
         }
+        rollup.take_in(fresh[folded..].iter().map(|position| &self.events[*position]));
         Ok((fresh, rollup))
     }
 }
 
-/// Which of these are archived. Asked for beforehand: hardly any is, while an insert that returned its
-/// rows would return nearly all of them, one by one from the connection's thread.
-async fn known(connection: &mut SqliteConnection, asked: &str) -> Result<HashSet<Key>, Failure> {
-    let found: Vec<Vec<u8>> = query_scalar(
-        "select key from events where key in (select unhex(value) from json_each(?1))",
-    )
-    .bind(asked)
-    .fetch_all(connection)
-    .await
-    .map_err(failure)?;
+/// The last row of the archive, below every one that is still to come.
+async fn last_id(connection: &mut SqliteConnection) -> Result<i64, Failure> {
+    let last: Option<i64> =
+        query_scalar("select max(id) from events").fetch_one(connection).await.map_err(failure)?;
+    Ok(last.unwrap_or(0))
+}
+
+/// The keys of the rows that were inserted after this one. Not asked of the insert itself, which would return nearly all
+/// of its rows nearly every time, one by one from the connection's thread.
+async fn after(connection: &mut SqliteConnection, id: i64) -> Result<HashSet<Key>, Failure> {
+    let found: Vec<Vec<u8>> = query_scalar("select key from events where id > ?1")
+        .bind(id)
+        .fetch_all(connection)
+        .await
+        .map_err(failure)?;
     let key = |bytes: Vec<u8>| bytes.try_into().map(Key).map_err(|_| damaged("a key's length"));
     found.into_iter().map(key).collect()
 }

@@ -25,14 +25,10 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(10);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait for a connection of ours: the one in front may wait for the lock itself.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Pages in the log before whoever commits moves them into the database file: 8 MiB.
-const CHECKPOINT_PAGES: &str = "2000";
-/// Bytes committed before they are moved beside the writer, so early that the writer seldom has to: 2 MiB.
-const MOVE_BYTES: u64 = 2 << 20;
-/// What a commit adds to the log beside its own bytes, at least: three pages.
-const COMMIT_BYTES: u64 = 3 * 4096;
-/// What the log is cut back to once a long reader or a large transaction has let it grow, in bytes.
-const LOG_BYTES_MAX: &str = "16777216";
+/// A page, in bytes: SQLite's default.
+pub(crate) const PAGE_BYTES: u64 = 4096;
+/// What a commit adds to the log beside its own bytes, at least.
+const COMMIT_BYTES: u64 = 3 * PAGE_BYTES;
 /// Rows per index that are sampled for the query planner: what SQLite's manual recommends.
 const ANALYSIS_ROWS: u32 = 400;
 
@@ -46,6 +42,13 @@ pub(crate) struct Shape {
     pub(crate) writer_cache_kib: u32,
     pub(crate) readers: u32,
     pub(crate) reader_cache_kib: u32,
+    /// Bytes committed, about, before they are moved from the log into the file beside the writer: so early that the
+    /// writer seldom has to.
+    pub(crate) move_bytes: u64,
+    /// Bytes in the log before whoever commits moves them.
+    pub(crate) checkpoint_bytes: u64,
+    /// What the log is cut back to once a long reader or a large transaction has let it grow.
+    pub(crate) log_bytes_max: u64,
 }
 
 /// Bytes of a disk.
@@ -65,6 +68,7 @@ pub(crate) struct Database {
     /// Moves the log into the file beside the writer.
     mover: SqlitePool,
     log: Arc<Log>,
+    move_bytes: u64,
 }
 
 /// What is known of the log without a look at it.
@@ -119,12 +123,14 @@ impl Database {
     fn connect(path: PathBuf, shape: &Shape) -> Self {
         // One writer, as in SQLite itself: ours stand in line here instead of spinning on its lock.
         let secure_delete = if shape.secure_delete { "on" } else { "off" };
-        let writer = options(&path, shape.writer_cache_kib).pragma("secure_delete", secure_delete);
+        let writer =
+            options(&path, shape, shape.writer_cache_kib).pragma("secure_delete", secure_delete);
         let writer = pool(writer, 1);
-        let reader = options(&path, shape.reader_cache_kib).pragma("query_only", "on");
+        let reader = options(&path, shape, shape.reader_cache_kib).pragma("query_only", "on");
         let readers = pool(reader.clone(), shape.readers);
         let mover = pool(reader, 1);
-        Self { path, writer, readers, mover, log: Arc::default() }
+        let move_bytes = shape.move_bytes;
+        Self { path, writer, readers, mover, log: Arc::default(), move_bytes }
     }
 
     /// Brings the schema up to date.
@@ -167,12 +173,12 @@ impl Database {
     }
 
     /// Tells of bytes that were just committed. Once there are many the log is moved into the file, by a task of
-    /// its own: where that fails, whoever commits does it later. For the front door alone: a task of the embedded
-    /// worker would give way to others with the log in its hands.
+    /// its own: where that fails, whoever commits does it later. Never by somebody who gives way to another writer of
+    /// this file: that one would wait while this holds the log in its hands.
     pub(crate) fn wrote(&self, bytes: u64) {
         let bytes = bytes + COMMIT_BYTES;
         let unmoved = self.log.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if unmoved < MOVE_BYTES || self.log.is_moving.swap(true, Ordering::Relaxed) {
+        if unmoved < self.move_bytes || self.log.is_moving.swap(true, Ordering::Relaxed) {
             return;
         }
         self.log.bytes.store(0, Ordering::Relaxed);
@@ -233,15 +239,15 @@ impl Database {
     }
 }
 
-fn options(path: &Path, cache_kib: u32) -> SqliteConnectOptions {
+fn options(path: &Path, shape: &Shape, cache_kib: u32) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         // `normal`, as is usual beside a log, would let a power cut take what a 202 has promised.
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("cache_size", format!("-{cache_kib}"))
-        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
-        .pragma("journal_size_limit", LOG_BYTES_MAX)
+        .pragma("wal_autocheckpoint", (shape.checkpoint_bytes / PAGE_BYTES).to_string())
+        .pragma("journal_size_limit", shape.log_bytes_max.to_string())
         .analysis_limit(ANALYSIS_ROWS)
         .disable_statement_logging()
 }
@@ -265,7 +271,7 @@ fn pool(options: SqliteConnectOptions, connections: u32) -> SqlitePool {
 
 /// Creates the file if need be and settles what the file itself remembers.
 async fn prepare(path: &Path, shape: &Shape) -> Result<(), Failure> {
-    let mut options = options(path, shape.reader_cache_kib)
+    let mut options = options(path, shape, shape.reader_cache_kib)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal);
     // Only while the file is empty: later it has no effect but a write.

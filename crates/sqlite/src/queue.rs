@@ -27,6 +27,9 @@ const SHAPE: Shape = Shape {
     writer_cache_kib: 2048,
     readers: 1,
     reader_cache_kib: 1024,
+    move_bytes: 2 << 20,
+    checkpoint_bytes: 8 << 20,
+    log_bytes_max: 16 << 20,
 };
 
 /// Free pages from which on the file is worth shrinking: 16 MiB.

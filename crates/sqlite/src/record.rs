@@ -6,7 +6,7 @@ use treehook_event::{Event, Failure, LinkId, MilestoneRow, Recorded, Rollup, Tim
 use crate::archive::Prepared;
 use crate::bulk;
 use crate::classify::failure;
-use crate::database::Database;
+use crate::database::{Database, PAGE_BYTES};
 use crate::states::{LINKS, PROFILES};
 use crate::visitors::{LINK_VISITORS, PROFILE_VISITORS};
 use crate::{counts, ledger, minutes};
@@ -29,7 +29,14 @@ pub(crate) async fn record(
     let newest = fresh.iter().map(|position| events[*position].occurred_at).max();
     tally(&mut transaction, fresh.len() as u64, duplicates, newest).await?;
     transaction.commit().await.map_err(failure)?;
+    database.wrote(written(events, &fresh));
     Ok(Recorded { fresh, duplicates })
+}
+
+/// Bytes of the log that a batch takes, about: its payloads, and for each event the page of the index that its key, which is
+/// random, falls on.
+fn written(events: &[Event], fresh: &[usize]) -> u64 {
+    fresh.iter().map(|position| events[*position].payload.len() as u64 + PAGE_BYTES).sum()
 }
 
 /// Proves that a batch could be committed now, by a commit that changes nothing.

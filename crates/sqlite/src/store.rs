@@ -28,6 +28,11 @@ const SHAPE: Shape = Shape {
     writer_cache_kib: 16_384,
     readers: 2,
     reader_cache_kib: 4096,
+    // A batch changes pages all over the index of keys, and the next one many of the same: what is moved seldom is moved
+    // once for several batches.
+    move_bytes: 64 << 20,
+    checkpoint_bytes: 96 << 20,
+    log_bytes_max: 128 << 20,
 };
 
 /// The embedded store. Clones share it.
