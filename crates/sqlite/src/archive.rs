@@ -21,7 +21,9 @@ const TAIL: &str = "on conflict (key) do nothing";
 /// while the database is another batch's.
 pub(crate) struct Prepared<'e> {
     events: &'e [Event],
-    keys: Vec<Key>,
+    /// The events by key, and where each stands in the batch. In this order each page of the index of keys is met once:
+    /// a batch changes more of them than the cache holds.
+    rows: Vec<(Key, usize)>,
     inserts: Vec<Insert>,
 }
 
@@ -37,28 +39,30 @@ struct Insert {
 impl<'e> Prepared<'e> {
     /// Some at a time: whoever records the batch before in the same task has its statements to send.
     pub(crate) async fn of(events: &'e [Event], now: Timestamp) -> Self {
-        let rows: Vec<(Key, &Event)> = events.iter().map(|event| (event.key(), event)).collect();
+        let keys = events.iter().map(Event::key);
+        let mut rows: Vec<(Key, usize)> = keys.zip(0..).collect();
+        rows.sort_unstable();
         let mut inserts = Vec::new();
         for chunk in chunks(&rows) {
             yield_now().await;
-            let statement = with_values(HEAD, TAIL, chunk, |values, (key, event)| {
-                bind(values, *key, event, now);
+            let statement = with_values(HEAD, TAIL, chunk, |values, (key, position)| {
+                bind(values, *key, &events[*position], now);
             });
             inserts.push(Insert { statement, rows: chunk.len(), comes_again: is_full(chunk) });
         }
         yield_now().await;
-        Self { events, keys: rows.into_iter().map(|(key, _)| key).collect(), inserts }
+        Self { events, rows, inserts }
     }
 
-    /// Archives the events that are not there yet; says at which positions of the batch they stand, and what they come
-    /// to. The same identity twice in one batch counts once, too.
+    /// Archives the events that are not there yet; says at which positions of the batch they stand, in order, and what
+    /// they come to. The same identity twice in one batch counts once, too.
     pub(crate) async fn insert(
         self,
         connection: &mut SqliteConnection,
     ) -> Result<(Vec<usize>, Rollup), Failure> {
         let (mut fresh, mut rollup) = (Vec::with_capacity(self.events.len()), Rollup::default());
         let mut last_id = last_id(connection).await?;
-        let (mut begins, mut folded) = (0, 0);
+        let (mut rest, mut folded) = (self.rows.as_slice(), 0);
         for Insert { mut statement, rows, comes_again } in self.inserts {
             let inserting = statement.build().persistent(comes_again).execute(&mut *connection);
             // Those before them are folded while the connection's thread is at it.
@@ -68,20 +72,24 @@ impl<'e> Prepared<'e> {
             };
             let inserted = join(inserting, folding).await.0.map_err(failure)?;
             folded = fresh.len();
-            let positions = begins..begins + rows;
-            begins = positions.end;
+            let (these, others) = rest.split_at(rows);
+            rest = others;
             match usize::try_from(inserted.rows_affected()) {
                 Ok(0) => continue,
                 // Hardly any is there already.
-                Ok(count) if count == rows => fresh.extend(positions),
+                Ok(count) if count == rows => {
+                    fresh.extend(these.iter().map(|(_, position)| position));
+                }
                 Ok(_) | Err(_) => {
                     let mut new = after(connection, last_id).await?;
-                    fresh.extend(positions.filter(|position| new.remove(&self.keys[*position])));
+                    let these = these.iter().filter(|(key, _)| new.remove(key));
+                    fresh.extend(these.map(|(_, position)| position));
                 }
             }
             last_id = inserted.last_insert_rowid();
         }
         rollup.take_in(fresh[folded..].iter().map(|position| &self.events[*position]));
+        fresh.sort_unstable();
         Ok((fresh, rollup))
     }
 }
