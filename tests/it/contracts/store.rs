@@ -15,6 +15,7 @@ use crate::fixtures::{
 pub(super) async fn store_contract<S: EventStore>(store: &S) {
     an_empty_store_answers(store).await;
     recording_twice_counts_once(store).await;
+    the_fresh_are_found_among_many(store).await;
     late_and_unordered_events_find_their_hour(store).await;
     the_latest_minutes_are_kept(store).await;
     visitors_are_counted_once_over_days(store).await;
@@ -65,6 +66,26 @@ async fn recording_twice_counts_once<S: EventStore>(store: &S) {
     let tally = store.tally().await.unwrap();
     assert_eq!((tally.applied, tally.duplicates), (4, 6));
     assert_eq!(tally.newest_event, Some(at(NOON)));
+}
+
+async fn the_fresh_are_found_among_many<S: EventStore>(store: &S) {
+    const COUNT: usize = 1500;
+    // Neighbours are far apart, and each statement over some of them meets old ones, new ones and repeated ones.
+    let scattered = |number: usize| {
+        let id = (number * 611) % COUNT;
+        click(&format!("many{id}"), "many", "a", id as u64, NOON)
+    };
+    let old: Vec<_> = (0..COUNT / 5).map(|number| scattered(number * 3)).collect();
+    let recorded = store.record(&old, at(NOON)).await.unwrap();
+    assert_eq!((recorded.fresh.len(), recorded.duplicates), (COUNT / 5, 0));
+
+    let twice: Vec<_> = (0..COUNT + COUNT / 2).map(scattered).collect();
+    let fresh: Vec<usize> =
+        (0..COUNT).filter(|number| number % 3 != 0 || *number >= COUNT * 3 / 5).collect();
+    let recorded = store.record(&twice, at(NOON)).await.unwrap();
+    assert_eq!(recorded.duplicates as usize, twice.len() - fresh.len());
+    assert_eq!(recorded.fresh, fresh);
+    assert_eq!(clicks_by_link(store, "many").await, BTreeMap::from([("a".to_owned(), 1500)]));
 }
 
 async fn late_and_unordered_events_find_their_hour<S: EventStore>(store: &S) {
