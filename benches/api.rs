@@ -1,5 +1,5 @@
 //! How long the read API takes over a large archive: fills a store through the worker's own path,
-//! then asks each endpoint a hundred times. `make bench EVENTS=10000000`.
+//! then asks each endpoint a hundred times. `make bench ONLY=answers ARCHIVE=10000000`.
 
 use std::time::{Duration, Instant};
 

@@ -198,7 +198,7 @@ impl Database {
     /// Moves the log into the file, nearly all of its pages beside the writer: whoever waits for a commit would wait
     /// for this too. What is written meanwhile, and the file's sync then, are left to the writer itself, who starts
     /// the log over after it.
-    async fn move_log(&self) -> Result<(), Failure> {
+    pub(crate) async fn move_log(&self) -> Result<(), Failure> {
         for connections in [&self.mover, &self.writer] {
             query("pragma wal_checkpoint(passive)").execute(connections).await.map_err(failure)?;
         }

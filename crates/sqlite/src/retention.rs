@@ -32,6 +32,8 @@ pub(crate) async fn maintain(
     ledger::retire(database, now).await?;
     give_back(database).await?;
     query("pragma optimize").execute(database.writer()).await.map_err(failure)?;
+    // Until then what was forgotten still stands in the file, and only the log says that it is gone.
+    database.move_log().await?;
     Ok(Maintained { days_dropped })
 }
 

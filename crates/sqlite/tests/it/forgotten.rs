@@ -86,6 +86,25 @@ async fn an_erased_visitor_is_in_no_byte_of_the_files() {
 }
 
 #[tokio::test]
+async fn what_is_past_retention_does_not_wait_in_the_file_for_the_log_to_be_moved() {
+    let folder = TempDir::new().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    store.migrate().await.unwrap();
+    let long_ago = noon().plus_millis(-40 * 86_400_000);
+    store.record(&[of_profile(click(1, long_ago), "forget-me")], long_ago).await.unwrap();
+    // Whoever closes it moves the log.
+    store.close().await;
+    let in_the_file = || {
+        let bytes = std::fs::read(folder.path().join("store.db")).unwrap();
+        bytes.windows(7).filter(|window| window == b"click-1").count()
+    };
+    assert!(in_the_file() > 0);
+    let store = Store::open(folder.path()).await.unwrap();
+    assert_eq!(store.maintain(noon(), 30).await.unwrap().days_dropped, 1);
+    assert_eq!(in_the_file(), 0);
+}
+
+#[tokio::test]
 async fn a_reader_in_the_way_is_told_and_erasing_again_is_enough() {
     let folder = TempDir::new().unwrap();
     let store = Store::open(folder.path()).await.unwrap();
