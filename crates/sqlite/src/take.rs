@@ -28,7 +28,7 @@ pub(crate) struct Take {
 type Size = (i64, i64, i64);
 
 /// What to take of the rows after `cursor` that are not `settled`, an array of ids in JSON. Twice the rows of the last
-/// take are looked at first: an hour's rows hold one event each, or a hundred.
+/// take are looked at first: rows hold one event or a hundred, and about as many as those before them.
 pub(crate) async fn of(
     readers: &SqlitePool,
     cursor: i64,
