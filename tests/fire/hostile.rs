@@ -1,4 +1,5 @@
-//! Peers who mean harm, by the thousand: good traffic goes on.
+//! Peers who mean harm, by the thousand: good traffic goes on. They have a thread of their own, so that those who mean
+//! well wait for the receiver and not for them.
 
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -30,7 +31,7 @@ const FILES_FOR_THE_REST: usize = 300;
 /// does not take at once is asked for again after 1 s, then 2 s, and then 4 s.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn ten_thousand_idle_connections_keep_nobody_out() {
     let _turn = TURN.lock().await;
     let deployment = Deployment::embedded();
@@ -81,7 +82,7 @@ async fn a_process_asks_for_as_many_files_as_it_may_have() {
     child.kill().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_thousand_senders_that_drip_keep_nobody_out() {
     let _turn = TURN.lock().await;
     let deployment = Deployment::embedded();
@@ -125,7 +126,7 @@ async fn a_thousand_senders_that_drip_keep_nobody_out() {
     assert_eq!(treehook.terminate().await, 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_flood_of_bad_signatures_reaches_neither_queue_nor_database() {
     let _turn = TURN.lock().await;
     let deployment = Deployment::server().await;

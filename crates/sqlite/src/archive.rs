@@ -9,7 +9,7 @@ use treehook_event::{
     Body, Event, Failure, Key, LinkId, ProfileId, Rollup, Timestamp, Visit, VisitKind,
 };
 
-use crate::bulk::{Values, chunks, is_full, with_values};
+use crate::bulk::{Values, chunks, is_full, turns, with_values_in_turns};
 use crate::classify::{damaged, failure};
 
 const HEAD: &str = "insert into events (key, day, source, identity, type, occurred_at, received_at, \
@@ -39,18 +39,21 @@ struct Insert {
 impl<'e> Prepared<'e> {
     /// Some at a time: whoever records the batch before in the same task has its statements to send.
     pub(crate) async fn of(events: &'e [Event], now: Timestamp) -> Self {
-        let keys = events.iter().map(Event::key);
-        let mut rows: Vec<(Key, usize)> = keys.zip(0..).collect();
+        let mut rows: Vec<(Key, usize)> = Vec::with_capacity(events.len());
+        for turn in turns(events) {
+            let position = rows.len();
+            rows.extend(turn.iter().map(Event::key).zip(position..));
+            yield_now().await;
+        }
         rows.sort_unstable();
         let mut inserts = Vec::new();
         for chunk in chunks(&rows) {
-            yield_now().await;
-            let statement = with_values(HEAD, TAIL, chunk, |values, (key, position)| {
+            let statement = with_values_in_turns(HEAD, TAIL, chunk, |values, (key, position)| {
                 bind(values, *key, &events[*position], now);
             });
-            inserts.push(Insert { statement, rows: chunk.len(), comes_again: is_full(chunk) });
+            let (statement, comes_again) = (statement.await, is_full(chunk));
+            inserts.push(Insert { statement, rows: chunk.len(), comes_again });
         }
-        yield_now().await;
         Self { events, rows, inserts }
     }
 
@@ -67,9 +70,7 @@ impl<'e> Prepared<'e> {
             let inserting = statement.build().persistent(comes_again).execute(&mut *connection);
             // Those before them are folded while the connection's thread is at it.
             let unfolded: &[usize] = &fresh[folded..];
-            let folding = async {
-                rollup.take_in(unfolded.iter().map(|position| &self.events[*position]));
-            };
+            let folding = fold(&mut rollup, self.events, unfolded);
             let inserted = join(inserting, folding).await.0.map_err(failure)?;
             folded = fresh.len();
             let (these, others) = rest.split_at(rows);
@@ -88,9 +89,17 @@ impl<'e> Prepared<'e> {
             }
             last_id = inserted.last_insert_rowid();
         }
-        rollup.take_in(fresh[folded..].iter().map(|position| &self.events[*position]));
+        fold(&mut rollup, self.events, &fresh[folded..]).await;
         fresh.sort_unstable();
         Ok((fresh, rollup))
+    }
+}
+
+/// Folds the events that stand at these positions.
+async fn fold(rollup: &mut Rollup, events: &[Event], positions: &[usize]) {
+    for turn in turns(positions) {
+        rollup.take_in(turn.iter().map(|position| &events[*position]));
+        yield_now().await;
     }
 }
 

@@ -3,16 +3,21 @@
 use futures_util::future::join;
 use sqlx::query_builder::Separated;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use tokio::task::yield_now;
 use treehook_event::Failure;
 
 use crate::classify::failure;
 
-/// Rows in one statement: as many as fit of the larger number, then of the smaller one, then what is left. Enough to make
-/// the round trip cheap; few enough that a statement of 17 columns stays far below SQLite's 32,766 parameters.
-const SIZES: [usize; 2] = [256, ROWS_MAX];
+/// Rows in one statement: as many as fit of the largest number, then of the next, then what is left. Enough to make the
+/// round trip cheap; few enough that a statement of 17 columns stays far below SQLite's 32,766 parameters.
+const SIZES: [usize; 4] = [1024, 256, MERGED_MAX, 64];
 
 /// Rows in one statement where what is stored is read, merged and written: sketches are up to 16 KiB each.
-pub(crate) const ROWS_MAX: usize = 64;
+pub(crate) const MERGED_MAX: usize = 128;
+
+/// Rows after which others have their turn, where many are made ready at once: the connection's thread may wait for the
+/// next statement of another batch.
+const TURN: usize = 64;
 
 /// Where a row's values are pushed.
 pub(crate) type Values<'a> = Separated<'a, Sqlite, &'static str>;
@@ -52,6 +57,33 @@ pub(crate) fn with_values<T>(
     statement
 }
 
+/// The same; others have their turn every few rows.
+pub(crate) async fn with_values_in_turns<T>(
+    head: &str,
+    tail: &str,
+    rows: &[T],
+    bind: impl Fn(&mut Values<'_>, &T),
+) -> QueryBuilder<Sqlite> {
+    let mut statement = QueryBuilder::new(head);
+    let mut opening = " values (";
+    for turn in turns(rows) {
+        for row in turn {
+            statement.push(opening);
+            opening = ", (";
+            bind(&mut statement.separated(", "), row);
+            statement.push(")");
+        }
+        yield_now().await;
+    }
+    statement.push(' ').push(tail);
+    statement
+}
+
+/// Rows by turn.
+pub(crate) fn turns<T>(rows: &[T]) -> std::slice::Chunks<'_, T> {
+    rows.chunks(TURN)
+}
+
 /// Rows by statement.
 pub(crate) fn chunks<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
     let mut left = rows;
@@ -79,7 +111,8 @@ mod tests {
             (63, vec![63]),
             (64, vec![64]),
             (300, vec![256, 44]),
-            (700, vec![256, 256, 64, 64, 60]),
+            (700, vec![256, 256, 128, 60]),
+            (2500, vec![1024, 1024, 256, 128, 64, 4]),
         ] {
             let rows: Vec<usize> = (0..rows).collect();
             let chunks: Vec<&[usize]> = chunks(&rows).collect();

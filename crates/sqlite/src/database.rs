@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tracing::warn;
 use treehook_event::Failure;
 
+use crate::bulk::MERGED_MAX;
 use crate::classify::{failure, is_busy, migration, opening, unopenable};
 
 /// How long to stand in line behind another process that is creating the same file.
@@ -249,6 +250,8 @@ fn options(path: &Path, shape: &Shape, cache_kib: u32) -> SqliteConnectOptions {
         .pragma("wal_autocheckpoint", (shape.checkpoint_bytes / PAGE_BYTES).to_string())
         .pragma("journal_size_limit", shape.log_bytes_max.to_string())
         .analysis_limit(ANALYSIS_ROWS)
+        // The rows of one look at what is stored: its thread goes on without waiting for whoever reads them.
+        .row_buffer_size(MERGED_MAX)
         .disable_statement_logging()
 }
 

@@ -8,7 +8,7 @@ use sqlx::{QueryBuilder, SqliteConnection};
 use tracing::warn;
 use treehook_event::{Day, Failure, LinkId, ProfileId};
 
-use crate::bulk::{self, ROWS_MAX, Values, is_full, with_values};
+use crate::bulk::{self, MERGED_MAX, Values, is_full, with_values};
 use crate::classify::failure;
 use crate::rows::{day, link_id, profile_id};
 
@@ -64,7 +64,7 @@ impl<K: RowKey, V: Merged> Table<K, V> {
         added: &BTreeMap<K, V>,
     ) -> Result<(), Failure> {
         let added: Vec<(&K, &V)> = added.iter().collect();
-        let mut chunks = added.chunks(ROWS_MAX);
+        let mut chunks = added.chunks(MERGED_MAX);
         let mut next = chunks.next();
         let mut held = self.find(connection, next.unwrap_or_default()).await?;
         while let Some(chunk) = next {
