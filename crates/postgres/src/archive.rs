@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use sqlx::{Connection as _, PgConnection};
 use time::{Date, OffsetDateTime};
-use treehook_event::{Body, Day, Event, Key, LinkId, ProfileId, Timestamp, VisitKind};
+use tokio::task::yield_now;
+use treehook_event::{Body, Day, Event, Key, LinkId, ProfileId, Rollup, Timestamp, VisitKind};
 
 use crate::caution::Caution;
 use crate::classify;
@@ -26,12 +27,38 @@ pub(crate) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn of(events: &'a [Event]) -> Self {
+    /// Some at a time: whoever records the batch before in the same task has rows to send.
+    pub(crate) async fn of(events: &'a [Event]) -> Self {
         let mut positions = BTreeMap::new();
-        for (position, event) in events.iter().enumerate() {
-            positions.entry(event.key()).or_insert(position);
+        for (turn, some) in events.chunks(TURN).enumerate() {
+            for (position, event) in (turn * TURN..).zip(some) {
+                positions.entry(event.key()).or_insert(position);
+            }
+            yield_now().await;
         }
         Self { events, positions }
+    }
+
+    /// How many identities.
+    pub(crate) fn len(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// Where each of them stands, in order.
+    pub(crate) fn positions(&self) -> Vec<usize> {
+        let mut positions: Vec<usize> = self.positions.values().copied().collect();
+        positions.sort_unstable();
+        positions
+    }
+
+    /// Folds what stands at these positions; some at a time as well.
+    pub(crate) async fn fold(&self, positions: &[usize]) -> Rollup {
+        let mut rollup = Rollup::default();
+        for turn in positions.chunks(TURN) {
+            rollup.take_in(turn.iter().map(|position| &self.events[*position]));
+            yield_now().await;
+        }
+        rollup
     }
 
     /// The days on which they are archived.
@@ -43,6 +70,9 @@ impl<'a> Batch<'a> {
         self.positions.iter().map(|(key, position)| (key, &self.events[*position]))
     }
 }
+
+/// Events after which others have their turn.
+const TURN: usize = 64;
 
 /// From so many rows on they are copied: below, the rounds to the server cost more than its work.
 const COPY_MIN: usize = 100;

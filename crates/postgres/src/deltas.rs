@@ -9,6 +9,7 @@ use futures_util::TryStreamExt as _;
 use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, error};
 use treehook_event::{DELTA_VERSION, ProfileId, Rollup, Timestamp, traces_in_delta};
@@ -65,16 +66,14 @@ impl Behind {
 /// Keeps what a batch adds, in the batch's transaction.
 pub(crate) async fn keep(
     connection: &mut PgConnection,
-    rollup: &Rollup,
+    delta: Option<Vec<u8>>,
     now: Timestamp,
 ) -> sqlx::Result<()> {
-    if rollup.is_empty() {
-        return Ok(());
-    }
+    let Some(delta) = delta else { return Ok(()) };
     sqlx::query("insert into rollup_deltas (version, recorded_at, delta) values ($1, $2, $3)")
         .bind(DELTA_VERSION)
         .bind(moment(now))
-        .bind(rollup.to_delta())
+        .bind(delta)
         .execute(connection)
         .await?;
     Ok(())
@@ -303,7 +302,10 @@ async fn fold(connection: &mut PgConnection, ids: &[i64]) -> sqlx::Result<()> {
         let delta = Rollup::from_delta(version, &delta)
             .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
         now = now.max(timestamp(at));
+        // Batches are recorded in the same task, and have rows to send.
+        yield_now().await;
         rollup.merge(delta);
+        yield_now().await;
     }
     drop(rows);
     let joins = row_by_row(connection).await?;

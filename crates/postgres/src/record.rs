@@ -1,7 +1,8 @@
 //! Recording: archive and tally a batch in one transaction along with what it adds, so that an event counts once.
 
+use futures_util::future::join;
 use sqlx::{Connection as _, PgConnection};
-use treehook_event::{Event, Recorded, Timestamp, fold, settled};
+use treehook_event::{Event, Recorded, Timestamp, settled};
 
 use crate::archive::{self, Batch};
 use crate::caution::Caution;
@@ -25,7 +26,7 @@ pub(crate) async fn record(
     if events.is_empty() {
         return Ok(Recorded::default());
     }
-    let batch = Batch::of(events);
+    let batch = Batch::of(events).await;
     let days = batch.days();
     let mut attempt = 1;
     loop {
@@ -51,15 +52,41 @@ async fn record_once(
     now: Timestamp,
 ) -> sqlx::Result<Recorded> {
     let mut transaction = connection.begin().await?;
-    let fresh = archive::insert(&mut transaction, batch, caution, now).await?;
-    let rollup = fold(fresh.iter().map(|position| &events[*position]));
-    deltas::keep(&mut transaction, &rollup, now).await?;
+    let (fresh, delta) = archive(&mut transaction, batch, caution, now).await?;
+    deltas::keep(&mut transaction, delta, now).await?;
     ledger::settle(&mut transaction, &settled(events, &fresh)).await?;
     let duplicates = u64::try_from(events.len() - fresh.len()).unwrap_or(u64::MAX);
     let recorded = Recorded { fresh, duplicates };
     tally(&mut transaction, instance, events, &recorded, now).await?;
     transaction.commit().await?;
     Ok(recorded)
+}
+
+/// Archives a batch; answers the positions of the fresh events and what they add. While no duplicates come, that is made
+/// beside the copy, as if none did.
+async fn archive(
+    connection: &mut PgConnection,
+    batch: &Batch<'_>,
+    caution: &Caution,
+    now: Timestamp,
+) -> sqlx::Result<(Vec<usize>, Option<Vec<u8>>)> {
+    let is_calm = !caution.is_due();
+    let expected =
+        async { if is_calm { Some(delta(batch, &batch.positions()).await) } else { None } };
+    let archiving = archive::insert(connection, batch, caution, now);
+    let (fresh, expected) = join(archiving, expected).await;
+    let fresh = fresh?;
+    let delta = match expected {
+        Some(delta) if fresh.len() == batch.len() => delta,
+        Some(_) | None => delta(batch, &fresh).await,
+    };
+    Ok((fresh, delta))
+}
+
+/// What these events of a batch add, as it is stored; nothing where that is nothing.
+async fn delta(batch: &Batch<'_>, positions: &[usize]) -> Option<Vec<u8>> {
+    let rollup = batch.fold(positions).await;
+    (!rollup.is_empty()).then(|| rollup.to_delta())
 }
 
 /// Last, since every batch of this process waits for this row.

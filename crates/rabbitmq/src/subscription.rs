@@ -7,6 +7,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Consumer};
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 use treehook_event::{Delivery, Event, Failure, Timestamp, decode_batch};
 
@@ -37,6 +38,8 @@ pub(crate) struct Subscription {
     now: fn() -> Timestamp,
     limit: Duration,
     tags: Tags,
+    /// Read, and not handed out yet: a `take` was dropped before its end.
+    ready: Vec<Delivery<Receipt>>,
 }
 
 impl Subscription {
@@ -64,6 +67,7 @@ impl Subscription {
             now: settings.now,
             limit,
             tags: Tags::default(),
+            ready: Vec::new(),
         })
     }
 
@@ -95,29 +99,31 @@ impl Subscription {
         limit: usize,
         deadline: Instant,
     ) -> Result<Vec<Delivery<Receipt>>, Failure> {
-        self.widen().await?;
-        let Ok(first) = timeout_at(deadline, self.next()).await else {
-            return Ok(Vec::new());
-        };
-        self.link.mark_worked();
-        let first = self.hand_out(first)?;
-        let mut events = first.events.len();
-        let mut deliveries = vec![first];
-        // Nothing is awaited from here on, so that no delivery is lost with a dropped future.
+        if self.ready.is_empty() {
+            self.widen().await?;
+            let Ok(first) = timeout_at(deadline, self.next()).await else {
+                return Ok(Vec::new());
+            };
+            self.link.mark_worked();
+            self.hand_out(first)?;
+        }
+        let mut events: usize = self.ready.iter().map(|delivery| delivery.events.len()).sum();
         while events < limit
             && let Some(next) = self.next().now_or_never()
         {
-            let next = self.hand_out(next)?;
-            events += next.events.len();
-            deliveries.push(next);
+            events += self.hand_out(next)?;
+            // Batches are recorded in the same task, and reading thousands of events takes long. Nothing is lost if
+            // this is dropped here.
+            yield_now().await;
         }
-        Ok(deliveries)
+        Ok(std::mem::take(&mut self.ready))
     }
 
+    /// Reads a message; says how many events it holds.
     fn hand_out(
         &mut self,
         delivered: Option<lapin::Result<lapin::message::Delivery>>,
-    ) -> Result<Delivery<Receipt>, Failure> {
+    ) -> Result<usize, Failure> {
         let delivery = delivered
             .ok_or_else(|| Failure::transient("broker_down", "the broker cancelled the consumer"))?
             .map_err(|error| classify(&error))?;
@@ -126,7 +132,9 @@ impl Subscription {
         self.is_trusting |= times_returned(&delivery.properties) < SUSPECT_AFTER;
         let events = read(&delivery.data, self.now);
         let receipt = Receipt { generation: self.generation, tag };
-        Ok(Delivery { receipt, events, is_given_up: false })
+        let count = events.len();
+        self.ready.push(Delivery { receipt, events, is_given_up: false });
+        Ok(count)
     }
 
     /// Acknowledges; the caller bounds the wait. Receipts of an earlier subscription are left out:

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, QueueDeleteOptions};
 use treehook_event::{Body, Consumer as _, Publisher as _};
@@ -39,6 +40,33 @@ async fn what_is_not_settled_comes_back_after_a_release_and_after_a_drop() {
         let third = receive(&mut consumer, 2).await;
         assert_eq!(ids(&third), ["e0", "e2"]);
         consumer.settle(receipts(third)).await.unwrap();
+        consumer.release().await;
+        nothing_arrives(&mut consumer).await;
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_receive_that_is_dropped_wherever_it_waits_loses_nothing() {
+    story(async |harness| {
+        let running = harness.broker().await;
+        publish_singly(&running.broker, 2).await;
+        let mut consumer = running.broker.consumer(Which::Aggregate, 10);
+        // From the second on it takes many at once.
+        let first = receive(&mut consumer, 2).await;
+        publish_singly(&running.broker, 7).await;
+        let mut rest = Vec::new();
+        eventually("all are handed out", async || {
+            if let Some(some) = consumer.receive(10, Duration::ZERO).now_or_never() {
+                rest.extend(some.unwrap());
+            }
+            rest.len() == 7
+        })
+        .await;
+        assert_eq!(ids(&rest), ["e0", "e1", "e2", "e3", "e4", "e5", "e6"]);
+        consumer.settle(receipts(first)).await.unwrap();
+        consumer.settle(receipts(rest)).await.unwrap();
         consumer.release().await;
         nothing_arrives(&mut consumer).await;
         running.stop().await;
