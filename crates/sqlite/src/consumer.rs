@@ -1,5 +1,6 @@
 //! Taking events from the queue: in order, each once until it is settled or handed back.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tracing::warn;
 use treehook_event::{Consumer, Delivery, Event, Failure, Packet, Timestamp, decode_batch};
 
 use crate::classify::failure;
+use crate::payload::Payload;
 use crate::queue::Queue;
 use crate::rows::read;
 use crate::suspicion::{self, Suspect, Suspicion};
@@ -72,7 +74,7 @@ pub struct Row<'r> {
     created_at: i64,
     routing_key: Option<&'r str>,
     events: i64,
-    payload: &'r [u8],
+    payload: Payload<'r>,
 }
 
 /// Before every row: those of a row that was taken apart come before the first one.
@@ -121,7 +123,7 @@ impl<T: Taken> QueueConsumer<T> {
             self.suspicion = Suspicion::Trusting;
         }
         let rows = query(
-            "select id, created_at, events, payload, routing_key from batches where id > ?1 and id <= ?2 \
+            "select id, created_at, events, payload, routing_key, encoding from batches where id > ?1 and id <= ?2 \
              and id not in (select value from json_each(?3)) order by id",
         )
         .bind(self.cursor)
@@ -182,7 +184,7 @@ impl<T: Taken> QueueConsumer<T> {
         suspect: Suspect,
     ) -> Result<Vec<Delivery<Receipt, T>>, Failure> {
         let row =
-            query("select id, created_at, events, payload, routing_key from batches where id = ?1")
+            query("select id, created_at, events, payload, routing_key, encoding from batches where id = ?1")
                 .bind(suspect.id)
                 .fetch_one(self.queue.database.readers())
                 .await
@@ -286,7 +288,7 @@ fn delivery<T: Taken>(row: &SqliteRow) -> Result<Delivery<Receipt, T>, Failure> 
         created_at: read(row, "created_at")?,
         routing_key: read(row, "routing_key")?,
         events: read(row, "events")?,
-        payload: read(row, "payload")?,
+        payload: Payload { stored: Cow::Borrowed(read(row, "payload")?), encoding: read(row, "encoding")? },
     });
     Ok(Delivery { receipt: Receipt(read(row, "id")?), events, is_given_up: false })
 }
@@ -294,8 +296,8 @@ fn delivery<T: Taken>(row: &SqliteRow) -> Result<Delivery<Receipt, T>, Failure> 
 impl Taken for Event {
     fn of(row: &Row<'_>) -> Vec<Self> {
         let stored_at = Timestamp::from_millis(row.created_at);
-        let unreadable = |why: &str| vec![Self::unreadable(row.payload, why, stored_at)];
-        match decode_batch(row.payload) {
+        let unreadable = |why: &str| vec![Self::unreadable(&row.payload.stored, why, stored_at)];
+        match row.payload.batch().and_then(|batch| decode_batch(&batch)) {
             Ok(events) if events.is_empty() => unreadable("it holds no event"),
             Ok(events) => events,
             Err(error) => unreadable(&error.0),
@@ -305,9 +307,11 @@ impl Taken for Event {
 
 impl Taken for Packet {
     fn of(row: &Row<'_>) -> Vec<Self> {
-        let Some(routing_key) = row.routing_key else { return Self::pack(&Event::of(row)) };
+        let (Some(routing_key), Ok(body)) = (row.routing_key, row.payload.batch()) else {
+            return Self::pack(&Event::of(row));
+        };
         let events = usize::try_from(row.events).unwrap_or_default();
-        vec![Self { routing_key: routing_key.into(), events, body: row.payload.to_vec() }]
+        vec![Self { routing_key: routing_key.into(), events, body: body.into_owned() }]
     }
 }
 

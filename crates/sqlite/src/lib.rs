@@ -15,6 +15,7 @@ mod history;
 mod ledger;
 mod merged;
 mod minutes;
+mod payload;
 mod queue;
 mod record;
 mod recount;

@@ -12,6 +12,7 @@ use treehook_event::{Accepted, Event, Failure, Packet, Publisher, Timestamp};
 use crate::classify::failure;
 use crate::consumer::QueueConsumer;
 use crate::database::{Database, Disk, Shape};
+use crate::payload::Payload;
 use crate::suspicion::{self, Suspicion};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite/queue");
@@ -165,8 +166,10 @@ impl Publisher for Queue {
             return Ok(Accepted::Queued);
         }
         let packets = Packet::pack(events);
-        let length: usize = packets.iter().map(|packet| packet.body.len()).sum();
-        let bytes = size(length);
+        let payloads: Vec<Payload<'_>> =
+            packets.iter().map(|packet| Payload::of(&packet.body)).collect();
+        let bytes = size(packets.iter().map(|packet| packet.body.len()).sum());
+        let length: usize = payloads.iter().map(|payload| payload.stored.len()).sum();
         let disk = self.database.disk();
         let may_grow = disk.is_none_or(|disk| {
             let room = ROOM_MIN.min(disk.size / 2);
@@ -174,17 +177,18 @@ impl Publisher for Queue {
         });
         // One statement is one transaction, and it is on disk when it returns.
         let mut insert = QueryBuilder::new(
-            "insert into batches (events, bytes, routing_key, payload) select * from (",
+            "insert into batches (events, bytes, routing_key, payload, encoding) select * from (",
         );
-        insert.push_values(&packets, |mut row, packet| {
+        insert.push_values(packets.iter().zip(&payloads), |mut row, (packet, payload)| {
             row.push_bind(size(packet.events))
                 .push_bind(size(packet.body.len()))
                 .push_bind(&*packet.routing_key)
-                .push_bind(packet.body.as_slice());
+                .push_bind(&*payload.stored)
+                .push_bind(payload.encoding);
         });
         insert.push(") where (select bytes from totals) + ").push_bind(bytes);
         insert.push(" <= ").push_bind(self.max_bytes);
-        insert.push(" and (").push_bind(may_grow).push(" or ").push_bind(bytes + SPLITS_MAX);
+        insert.push(" and (").push_bind(may_grow).push(" or ").push_bind(size(length) + SPLITS_MAX);
         insert.push(
             " <= (select freelist_count * page_size from pragma_freelist_count, pragma_page_size))",
         );

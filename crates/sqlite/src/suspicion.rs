@@ -7,6 +7,7 @@ use sqlx::{SqliteConnection, query, query_as, query_scalar};
 use treehook_event::{Event, Failure, decode_batch, encode_batch};
 
 use crate::classify::failure;
+use crate::payload::Payload;
 use crate::queue::Queue;
 
 /// Workers that have ended without a word and with the same oldest row, from which on rows are handed out one
@@ -63,16 +64,17 @@ pub(crate) async fn begin(queue: &Queue) -> Result<bool, Failure> {
 /// events is taken apart first, so that only the deadly one is given up.
 pub(crate) async fn next(queue: &Queue, after: i64, last: i64) -> Result<Option<Suspect>, Failure> {
     let mut transaction = queue.database.write().await?;
-    let row: Option<(i64, i64, Vec<u8>)> = query_as(
-        "select id, created_at, payload from batches where id > ?1 and id <= ?2 order by id limit 1",
+    let row: Option<(i64, i64, Vec<u8>, Option<String>)> = query_as(
+        "select id, created_at, payload, encoding from batches where id > ?1 and id <= ?2 order by id limit 1",
     )
     .bind(after)
     .bind(last)
     .fetch_optional(&mut *transaction)
     .await
     .map_err(failure)?;
-    let Some((row, created_at, payload)) = row else { return Ok(None) };
-    let id = match decode_batch(&payload) {
+    let Some((row, created_at, stored, encoding)) = row else { return Ok(None) };
+    let payload = Payload { stored: stored.into(), encoding: encoding.as_deref() };
+    let id = match payload.batch().and_then(|batch| decode_batch(&batch)) {
         Ok(events) if events.len() > 1 => {
             take_apart(&mut transaction, (row, created_at), &events).await?
         }
