@@ -78,7 +78,8 @@ async fn embedded(
     requests: &Arc<Requests>,
     shape: Shape,
 ) {
-    let deployment = Deployment::embedded();
+    let mut deployment = Deployment::embedded();
+    bench.plan.set(&mut deployment);
     ours(bench, outcomes, ("embedded", "serve"), &deployment, requests, shape).await;
     deployment.end().await;
 }
@@ -91,6 +92,7 @@ async fn outage(
     shape: Shape,
 ) {
     let mut deployment = Deployment::embedded();
+    bench.plan.set(&mut deployment);
     deployment.set("TREEHOOK_AMQP_URL", "amqp://guest:guest@127.0.0.1:1/%2f");
     ours(bench, outcomes, ("outage", "receive"), &deployment, requests, shape).await;
     deployment.end().await;
@@ -103,7 +105,8 @@ async fn server(
     requests: &Arc<Requests>,
     shape: Shape,
 ) {
-    let deployment = Deployment::server().await;
+    let mut deployment = Deployment::server().await;
+    bench.plan.set(&mut deployment);
     ours(bench, outcomes, (name, "receive"), &deployment, requests, shape).await;
     deployment.end().await;
 }

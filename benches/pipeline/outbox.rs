@@ -47,7 +47,8 @@ pub(crate) async fn measure(bench: &mut Bench) {
 /// Fills an outbox, then starts a receiver on it. Events per second, and microseconds of a core for
 /// each.
 async fn alone(bench: &mut Bench, events: u64) -> (f64, f64) {
-    let deployment = Deployment::server().await;
+    let mut deployment = Deployment::server().await;
+    bench.plan.set(&mut deployment);
     fill(&deployment, events).await;
     let process = deployment.start(&["receive"]).await;
     let client = Client::new();
@@ -72,7 +73,8 @@ async fn alone(bench: &mut Bench, events: u64) -> (f64, f64) {
 
 /// The p99 of paced traffic beside an outbox of so many events, in milliseconds.
 async fn live(bench: &mut Bench, events: u64) -> f64 {
-    let deployment = Deployment::server().await;
+    let mut deployment = Deployment::server().await;
+    bench.plan.set(&mut deployment);
     fill(&deployment, events).await;
     let process = deployment.start(&["receive"]).await;
     let shape = Shape {

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::harness::Deployment;
+
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -16,7 +18,7 @@ pub(crate) struct Plan {
     pub(crate) events: u64,
     /// Rows that are in the archive before a worker starts, where that matters: `ARCHIVE`.
     pub(crate) archive: u64,
-    /// Settings of whoever works, to find out what they do: `SETTINGS="TREEHOOK_BATCH_MAX=5000 ..."`.
+    /// Settings of what is measured, to find out what they do: `SETTINGS="TREEHOOK_BATCH_MAX=5000 ..."`.
     settings: Vec<(String, String)>,
 }
 
@@ -58,9 +60,11 @@ impl Plan {
         self.only.is_empty() || self.only.iter().any(|name| name == part)
     }
 
-    /// What workers are set to beside their defaults.
-    pub(crate) fn settings(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    /// Sets what is measured to what was asked for beside its defaults.
+    pub(crate) fn set(&self, deployment: &mut Deployment) {
+        for (name, value) in &self.settings {
+            deployment.set(name, value);
+        }
     }
 
     /// How long one run of a load takes.

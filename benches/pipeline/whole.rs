@@ -87,9 +87,7 @@ async fn keeps_up(bench: &Bench, events_each: u64, events_per_second: u64) -> bo
 
 fn deployment(bench: &Bench) -> Deployment {
     let mut deployment = Deployment::embedded();
-    for (name, value) in bench.plan.settings() {
-        deployment.set(name, value);
-    }
+    bench.plan.set(&mut deployment);
     deployment
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
-use treehook_event::{EventStore as _, Publisher as _, Timestamp};
+use treehook_event::{Compression, EventStore as _, Publisher as _, Timestamp};
 use treehook_rabbitmq::{Broker, BrokerConfig, BrokerState, Timeouts, Topology};
 
 use crate::Bench;
@@ -100,9 +100,7 @@ pub(crate) struct Run {
 pub(crate) async fn drained(bench: &mut Bench, database: TestDatabase, workers: usize) -> Run {
     let mut deployment = Deployment::server().await;
     deployment.set("TREEHOOK_DATABASE_URL", &database.url);
-    for (name, value) in bench.plan.settings() {
-        deployment.set(name, value);
-    }
+    bench.plan.set(&mut deployment);
     // Enough of them for the last fold, which nothing runs beside, to be one of several.
     let events = bench.plan.events * 6;
     fill(&deployment, events).await;
@@ -153,6 +151,14 @@ async fn fill(deployment: &Deployment, events: u64) {
         url: deployment.environment["TREEHOOK_AMQP_URL"].clone(),
         topology: Topology::prefixed(&deployment.environment["TREEHOOK_AMQP_PREFIX"]),
         name: "treehook bench".to_owned(),
+        compression: match deployment
+            .environment
+            .get("TREEHOOK_AMQP_COMPRESSION")
+            .map(String::as_str)
+        {
+            Some("lz4") => Compression::Lz4,
+            _ => Compression::None,
+        },
         timeouts: Timeouts::default(),
         now,
     };

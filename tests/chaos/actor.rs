@@ -28,6 +28,9 @@ impl Actor {
         let mut environment = vec![("TREEHOOK_DATA_DIR", dir.display().to_string())];
         if let Some(address) = public {
             environment.push(("TREEHOOK_LISTEN", address.to_string()));
+            // Every other one, so that workers and outboxes see both.
+            let compression = if number.is_multiple_of(2) { "lz4" } else { "none" };
+            environment.push(("TREEHOOK_AMQP_COMPRESSION", compression.to_owned()));
         }
         let mut link = async |variable| {
             let (proxy, url) = through_proxy(&deployment.environment[variable]).await;

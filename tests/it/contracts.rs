@@ -4,6 +4,8 @@ mod queue;
 mod retention;
 mod store;
 
+use treehook_event::Compression;
+
 use crate::harness;
 
 #[tokio::test]
@@ -18,12 +20,14 @@ async fn sqlite_queue_keeps_the_queue_contract() {
 
 #[tokio::test]
 async fn rabbitmq_keeps_the_queue_contract() {
-    let broker = harness::TestBroker::start().await;
-    queue::queue_contract(&broker.broker.publisher(), || {
-        broker.broker.consumer(treehook_rabbitmq::Which::Aggregate, 100)
-    })
-    .await;
-    broker.end().await;
+    for compression in [Compression::None, Compression::Lz4] {
+        let broker = harness::TestBroker::start(compression).await;
+        queue::queue_contract(&broker.broker.publisher(), || {
+            broker.broker.consumer(treehook_rabbitmq::Which::Aggregate, 100)
+        })
+        .await;
+        broker.end().await;
+    }
 }
 
 #[tokio::test]

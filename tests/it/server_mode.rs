@@ -32,7 +32,9 @@ async fn two_receivers_and_three_workers_share_the_work_exactly() {
     let client = Client::new();
     let second_dir = deployment.other_dir("second").display().to_string();
     let first = deployment.start(&["receive"]).await;
-    let second = deployment.start_with(&["receive"], &[("TREEHOOK_DATA_DIR", &second_dir)]).await;
+    // One of them compresses, and no worker has to know of it.
+    let its_own = [("TREEHOOK_DATA_DIR", &*second_dir), ("TREEHOOK_AMQP_COMPRESSION", "lz4")];
+    let second = deployment.start_with(&["receive"], &its_own).await;
     let mut workers = Vec::new();
     for _ in 0..3 {
         // Small steps, so that every worker gets a share whichever is first.

@@ -35,7 +35,7 @@ mod union;
 pub use account::{Account, Balance, Settled, fold_settled, settled, settled_dead};
 pub use audience::{Audience, Devices, Location, Referrer, audience};
 pub use cloudevents::{Undecodable, decode_batch, encode_batch, encode_event};
-pub use compression::{LZ4, compress, decompress};
+pub use compression::Compression;
 pub use deadletter::{DeadFilter, DeadLetter, profile_named_in};
 pub use delta::{BadDelta, DELTA_VERSION, traces_in_delta};
 pub use derive::{

@@ -1,8 +1,10 @@
 //! Events as they travel together: a message on the broker, a row in the outbox.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::cloudevents::encode_into;
+use crate::cloudevents::{Undecodable, encode_into};
+use crate::compression::Compression;
 use crate::event::Event;
 
 /// Largest body that is grown by one more event, in bytes: a quorum queue copies a message to every
@@ -10,6 +12,8 @@ use crate::event::Event;
 const PACKET_BYTES: usize = 128 << 10;
 /// Most events in a packet: from here on it is no longer the messages that a worker's time goes to.
 const PACKET_EVENTS: usize = 100;
+/// Events from which on a compressed packet is not unfolded to be joined with others: there are few enough messages by then.
+const ENOUGH_EVENTS: usize = PACKET_EVENTS / 4;
 
 /// One to 100 encoded events of one source and type, which can be passed on unopened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +22,10 @@ pub struct Packet {
     pub routing_key: Box<str>,
     /// How many events it holds.
     pub events: usize,
-    /// They, as [`encode_batch`](crate::encode_batch) writes them.
+    /// They, as [`encode_batch`](crate::encode_batch) writes them, and compressed.
     pub body: Vec<u8>,
+    /// How the body is compressed.
+    pub compression: Compression,
 }
 
 impl Packet {
@@ -40,19 +46,43 @@ impl Packet {
         stack.finish()
     }
 
-    /// Puts what is of one source and type together, unopened, in order within each.
-    pub fn join(packets: &[Self]) -> Vec<Self> {
+    /// Puts what is of one source and type together, in order within each, in the given compression. Where that is
+    /// the packet's own, and it holds enough, nobody unfolds it.
+    pub fn join(packets: &[Self], compression: Compression) -> Vec<Self> {
         let mut stack = Stack::default();
         for packet in packets {
-            match packet.body.as_slice() {
-                [b'[', encoded @ .., b']'] if !encoded.is_empty() => {
+            let is_done = packet.compression == compression && packet.events >= ENOUGH_EVENTS;
+            if compression != Compression::None && is_done {
+                stack.packets.push(packet.clone());
+                continue;
+            }
+            match packet.opened().as_deref() {
+                Ok([b'[', encoded @ .., b']']) if !encoded.is_empty() => {
                     stack.put(&packet.routing_key, packet.events, encoded);
                 }
                 // Nothing of ours; it travels as it is.
-                _ => stack.packets.push(packet.clone()),
+                Ok(_) | Err(_) => stack.packets.push(packet.clone()),
             }
         }
-        stack.finish()
+        let joined = stack.finish();
+        joined.into_iter().map(|packet| packet.compressed(compression)).collect()
+    }
+
+    /// The same, compressed so where that is worth it and it is not yet.
+    #[must_use]
+    pub fn compressed(self, compression: Compression) -> Self {
+        match (self.compression, compression) {
+            (Compression::None, Compression::Lz4) => {
+                let (compression, body) = Compression::of(self.body);
+                Self { body, compression, ..self }
+            }
+            (_, Compression::None) | (Compression::Lz4, Compression::Lz4) => self,
+        }
+    }
+
+    /// The batch, as [`encode_batch`](crate::encode_batch) writes it.
+    pub fn opened(&self) -> Result<Cow<'_, [u8]>, Undecodable> {
+        self.compression.open(&self.body)
     }
 
     /// The canonical type of its events, or the platform's own.
@@ -89,7 +119,12 @@ impl Stack {
         body.push(b'[');
         body.extend_from_slice(encoded);
         self.open.insert(routing_key.into(), self.packets.len());
-        self.packets.push(Packet { routing_key: routing_key.into(), events, body });
+        self.packets.push(Packet {
+            routing_key: routing_key.into(),
+            events,
+            body,
+            compression: Compression::None,
+        });
     }
 
     fn finish(mut self) -> Vec<Packet> {
@@ -122,7 +157,10 @@ mod tests {
     }
 
     fn opened(packets: &[Packet]) -> Vec<Event> {
-        packets.iter().flat_map(|packet| decode_batch(&packet.body).expect("a batch")).collect()
+        packets
+            .iter()
+            .flat_map(|packet| decode_batch(&packet.opened().expect("ours")).expect("a batch"))
+            .collect()
     }
 
     #[test]
@@ -158,22 +196,52 @@ mod tests {
     fn small_packets_are_joined_unopened_and_full_ones_stay() {
         let each: Vec<Event> = (0..130).map(|id| event(id, ["a", "b"][id % 2], 1)).collect();
         let small: Vec<Packet> = each.chunks(3).flat_map(Packet::pack).collect();
-        let joined = Packet::join(&small);
+        let joined = Packet::join(&small, Compression::None);
         assert_eq!(counts(&joined), [65, 65]);
         assert_eq!(joined, Packet::pack(&each));
-        assert_eq!(Packet::join(&joined), joined);
+        assert_eq!(Packet::join(&joined, Compression::None), joined);
 
         let large: Vec<Event> = (0..5).map(|id| event(id, "a", 50_000)).collect();
         let alone: Vec<Packet> = large.chunks(1).flat_map(Packet::pack).collect();
-        assert_eq!(counts(&Packet::join(&alone)), [2, 2, 1]);
-        assert_eq!(opened(&Packet::join(&alone)), large);
+        let joined = Packet::join(&alone, Compression::None);
+        assert_eq!(counts(&joined), [2, 2, 1]);
+        assert_eq!(opened(&joined), large);
+    }
+
+    #[test]
+    fn compressed_packets_are_joined_while_they_are_small_and_hold_the_same_events() {
+        let each: Vec<Event> = (0..130).map(|id| event(id, "a", 100)).collect();
+        let folded = |size: usize| -> Vec<Packet> {
+            let packets = each.chunks(size).flat_map(Packet::pack);
+            packets.map(|packet| packet.compressed(Compression::Lz4)).collect()
+        };
+        for (size, compression, joined_counts) in [
+            (10, Compression::Lz4, vec![100, 30]),
+            (10, Compression::None, vec![100, 30]),
+            (65, Compression::Lz4, vec![65, 65]),
+            (65, Compression::None, vec![65, 65]),
+        ] {
+            let packets = folded(size);
+            assert!(packets.iter().all(|packet| packet.compression == Compression::Lz4));
+            let joined = Packet::join(&packets, compression);
+            assert_eq!(counts(&joined), joined_counts, "of {size}");
+            assert!(joined.iter().all(|packet| packet.compression == compression));
+            assert_eq!(opened(&joined), each);
+        }
     }
 
     #[test]
     fn what_is_no_batch_is_passed_on_as_it_is() {
-        let strange =
-            |body: &[u8]| Packet { routing_key: "a.b".into(), events: 1, body: body.into() };
-        let packets = [strange(b"{}"), strange(b"[]"), strange(b"")];
-        assert_eq!(Packet::join(&packets), packets);
+        let strange = |body: &[u8], compression| Packet {
+            routing_key: "a.b".into(),
+            events: 1,
+            body: body.into(),
+            compression,
+        };
+        let [none, lz4] = [Compression::None, Compression::Lz4];
+        let packets =
+            [strange(b"{}", none), strange(b"[]", none), strange(b"", none), strange(b"x", lz4)];
+        assert_eq!(Packet::join(&packets, none), packets);
+        assert_eq!(Packet::join(&packets, lz4), packets);
     }
 }

@@ -67,6 +67,6 @@ impl<P: Publisher + Publisher<Packet>> Handler<Packet> for Forward<P> {
 
 /// A packet's events; one that cannot be read is an event that says so.
 fn opened(packet: &Packet) -> Vec<Event> {
-    decode_batch(&packet.body)
-        .unwrap_or_else(|why| vec![Event::unreadable(&packet.body, &why.0, Timestamp::default())])
+    let batch = packet.opened().and_then(|batch| decode_batch(&batch));
+    batch.unwrap_or_else(|why| vec![Event::unreadable(&packet.body, &why.0, Timestamp::default())])
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use treehook_event::{
-    Accepted, Body, Consumer, Delivery, Event, EventType, Failure, Handler, Identity, Intake,
-    Packet, Publisher, ReceiverId, SourceName, Timestamp, decode_batch,
+    Accepted, Body, Compression, Consumer, Delivery, Event, EventType, Failure, Handler, Identity,
+    Intake, Packet, Publisher, ReceiverId, SourceName, Timestamp, decode_batch,
 };
 use treehook_pipeline::{
     Forward, Gather, GatherLimits, GiveWay, Ledger, Limits, Spool, Unkept, drain,
@@ -526,7 +526,7 @@ async fn a_relay_gives_way_to_live_traffic_and_takes_all_at_once_without() {
     let relay = GiveWay::new(slow, Arc::clone(&accepted));
     let packets = [150, 40, 60, 500].map(|events| {
         let body = Vec::new();
-        Packet { routing_key: "a.b".into(), events, body }
+        Packet { routing_key: "a.b".into(), events, body, compression: Compression::None }
     });
     let handle = async || {
         let started = tokio::time::Instant::now();

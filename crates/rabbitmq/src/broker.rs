@@ -9,7 +9,7 @@ use lapin::uri::AMQPUri;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use treehook_event::{Cause, Failure, Timestamp};
+use treehook_event::{Cause, Compression, Failure, Timestamp};
 
 use crate::classify::classify;
 use crate::consumer::EventConsumer;
@@ -30,6 +30,8 @@ pub struct BrokerConfig {
     pub topology: Topology,
     /// What the broker's own pages call our connections.
     pub name: String,
+    /// How events are compressed for the workers. They read both, whatever this says.
+    pub compression: Compression,
     /// How long to wait for what.
     pub timeouts: Timeouts,
     /// The wall clock.
@@ -73,6 +75,7 @@ pub(crate) struct Settings {
     pub(crate) uri: AMQPUri,
     pub(crate) topology: Topology,
     pub(crate) name: String,
+    pub(crate) compression: Compression,
     pub(crate) timeouts: Timeouts,
     pub(crate) now: fn() -> Timestamp,
 }
@@ -166,6 +169,7 @@ fn check(config: BrokerConfig) -> Result<Settings, Failure> {
         uri,
         topology: config.topology,
         name: config.name,
+        compression: config.compression,
         timeouts: config.timeouts,
         now: config.now,
     })
@@ -182,6 +186,7 @@ mod tests {
                 url: url.to_owned(),
                 topology: Topology::default(),
                 name: "test".to_owned(),
+                compression: Compression::None,
                 timeouts: Timeouts::default(),
                 now: || Timestamp::from_seconds(0),
             };

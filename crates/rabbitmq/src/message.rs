@@ -19,7 +19,11 @@ pub(crate) fn routing_key(packet: &Packet) -> ShortString {
 pub(crate) fn properties(packet: &Packet, now: Timestamp, traceparent: &str) -> BasicProperties {
     let mut headers = FieldTable::default();
     headers.insert("traceparent".into(), AMQPValue::LongString(traceparent.into()));
-    BasicProperties::default()
+    let properties = match packet.compression.name() {
+        Some(name) => BasicProperties::default().with_content_encoding(name.into()),
+        None => BasicProperties::default(),
+    };
+    properties
         .with_content_type("application/cloudevents-batch+json".into())
         .with_delivery_mode(PERSISTENT)
         .with_message_id(message_id(now).as_str().into())
@@ -51,11 +55,13 @@ pub(crate) fn traceparent() -> String {
 
 #[cfg(test)]
 mod tests {
+    use treehook_event::Compression;
+
     use super::*;
 
     fn packet(event_type: &str) -> Packet {
         let routing_key = format!("linktree.{event_type}").into();
-        Packet { routing_key, events: 1, body: b"[]".to_vec() }
+        Packet { routing_key, events: 1, body: b"[]".to_vec(), compression: Compression::None }
     }
 
     #[test]
@@ -72,6 +78,7 @@ mod tests {
         let now = Timestamp::from_millis(1_700_000_000_123);
         let properties = properties(&packet("link.clicked"), now, &trace);
         assert_eq!(properties.delivery_mode(), &Some(2));
+        assert_eq!(properties.content_encoding(), &None);
         assert_eq!(properties.timestamp(), &Some(1_700_000_000));
         assert_eq!(properties.kind().as_ref().unwrap().as_str(), "link.clicked");
         let id = properties.message_id().as_ref().unwrap().as_str();

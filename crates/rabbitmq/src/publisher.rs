@@ -39,17 +39,21 @@ impl Announcer {
 
 impl Publisher for EventPublisher {
     async fn publish(&self, events: &[Event]) -> Result<Accepted, Failure> {
-        self.0.publish(|| Packet::pack(events)).await
+        let compression = self.0.core.settings.compression;
+        let compressed = |packet: Packet| packet.compressed(compression);
+        self.0.publish(|| Packet::pack(events).into_iter().map(compressed).collect()).await
     }
 }
 
 /// What an outbox held goes on unopened, the small together.
 impl Publisher<Packet> for EventPublisher {
     async fn publish(&self, packets: &[Packet]) -> Result<Accepted, Failure> {
-        self.0.publish(|| Packet::join(packets)).await
+        let compression = self.0.core.settings.compression;
+        self.0.publish(|| Packet::join(packets, compression)).await
     }
 }
 
+/// Never compressed: whoever binds a queue need not know of it.
 impl Publisher for Announcer {
     async fn publish(&self, events: &[Event]) -> Result<Accepted, Failure> {
         self.0.publish(|| Packet::pack(events)).await

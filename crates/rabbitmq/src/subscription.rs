@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Consumer};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
-use treehook_event::{Delivery, Event, Failure, Timestamp, decode_batch};
+use treehook_event::{Compression, Delivery, Event, Failure, Timestamp, decode_batch};
 
 use crate::broker::Settings;
 use crate::classify::classify;
@@ -130,7 +130,9 @@ impl Subscription {
         let tag = delivery.delivery_tag;
         self.tags.hand_out(tag);
         self.is_trusting |= times_returned(&delivery.properties) < SUSPECT_AFTER;
-        let events = read(&delivery.data, self.now);
+        let encoding = delivery.properties.content_encoding().as_ref();
+        let encoding = encoding.map(ShortString::as_str);
+        let events = read(&delivery.data, encoding, self.now);
         let receipt = Receipt { generation: self.generation, tag };
         let count = events.len();
         self.ready.push(Delivery { receipt, events, is_given_up: false });
@@ -204,8 +206,9 @@ fn times_returned(properties: &BasicProperties) -> i64 {
 
 /// A message's events. What cannot be read, and an empty batch too, becomes one event that says so:
 /// every delivery holds at least one.
-fn read(body: &[u8], now: fn() -> Timestamp) -> Vec<Event> {
-    match decode_batch(body) {
+fn read(body: &[u8], encoding: Option<&str>, now: fn() -> Timestamp) -> Vec<Event> {
+    let batch = Compression::named(encoding).open(body);
+    match batch.and_then(|batch| decode_batch(&batch)) {
         Ok(events) if !events.is_empty() => events,
         Ok(_) => vec![Event::unreadable(body, "an empty batch", now())],
         Err(why) => vec![Event::unreadable(body, &why.0, now())],
@@ -287,8 +290,15 @@ mod tests {
 
     #[test]
     fn an_unreadable_or_empty_message_becomes_one_event_that_says_so() {
-        for body in [&b"not json"[..], b"[]", b"{}", b"\xff\xfe"] {
-            let events = read(body, || Timestamp::from_seconds(0));
+        for (body, encoding) in [
+            (&b"not json"[..], None),
+            (b"[]", None),
+            (b"{}", None),
+            (b"\xff\xfe", None),
+            (b"[]", Some("lz4")),
+            (b"[]", Some("utf-8")),
+        ] {
+            let events = read(body, encoding, || Timestamp::from_seconds(0));
             assert_eq!(events.len(), 1);
             assert_eq!(events[0].type_label(), "unfit");
         }

@@ -1,6 +1,5 @@
 //! Taking events from the queue: in order, each once until it is settled or handed back.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -11,10 +10,11 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
-use treehook_event::{Consumer, Delivery, Event, Failure, Packet, Timestamp, decode_batch};
+use treehook_event::{
+    Compression, Consumer, Delivery, Event, Failure, Packet, Timestamp, decode_batch,
+};
 
 use crate::classify::failure;
-use crate::payload::Payload;
 use crate::queue::Queue;
 use crate::rows::read;
 use crate::suspicion::{self, Suspect, Suspicion};
@@ -74,7 +74,8 @@ pub struct Row<'r> {
     created_at: i64,
     routing_key: Option<&'r str>,
     events: i64,
-    payload: Payload<'r>,
+    payload: &'r [u8],
+    encoding: Option<&'r str>,
 }
 
 /// Before every row: those of a row that was taken apart come before the first one.
@@ -288,7 +289,8 @@ fn delivery<T: Taken>(row: &SqliteRow) -> Result<Delivery<Receipt, T>, Failure> 
         created_at: read(row, "created_at")?,
         routing_key: read(row, "routing_key")?,
         events: read(row, "events")?,
-        payload: Payload { stored: Cow::Borrowed(read(row, "payload")?), encoding: read(row, "encoding")? },
+        payload: read(row, "payload")?,
+        encoding: read(row, "encoding")?,
     });
     Ok(Delivery { receipt: Receipt(read(row, "id")?), events, is_given_up: false })
 }
@@ -296,8 +298,9 @@ fn delivery<T: Taken>(row: &SqliteRow) -> Result<Delivery<Receipt, T>, Failure> 
 impl Taken for Event {
     fn of(row: &Row<'_>) -> Vec<Self> {
         let stored_at = Timestamp::from_millis(row.created_at);
-        let unreadable = |why: &str| vec![Self::unreadable(&row.payload.stored, why, stored_at)];
-        match row.payload.batch().and_then(|batch| decode_batch(&batch)) {
+        let unreadable = |why: &str| vec![Self::unreadable(row.payload, why, stored_at)];
+        let batch = Compression::named(row.encoding).open(row.payload);
+        match batch.and_then(|batch| decode_batch(&batch)) {
             Ok(events) if events.is_empty() => unreadable("it holds no event"),
             Ok(events) => events,
             Err(error) => unreadable(&error.0),
@@ -307,11 +310,11 @@ impl Taken for Event {
 
 impl Taken for Packet {
     fn of(row: &Row<'_>) -> Vec<Self> {
-        let (Some(routing_key), Ok(body)) = (row.routing_key, row.payload.batch()) else {
-            return Self::pack(&Event::of(row));
-        };
+        let Some(routing_key) = row.routing_key else { return Self::pack(&Event::of(row)) };
+        let compression = Compression::named(row.encoding);
         let events = usize::try_from(row.events).unwrap_or_default();
-        vec![Self { routing_key: routing_key.into(), events, body: body.into_owned() }]
+        let body = row.payload.to_vec();
+        vec![Self { routing_key: routing_key.into(), events, body, compression }]
     }
 }
 

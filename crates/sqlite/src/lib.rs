@@ -15,7 +15,6 @@ mod history;
 mod ledger;
 mod merged;
 mod minutes;
-mod payload;
 mod queue;
 mod record;
 mod recount;

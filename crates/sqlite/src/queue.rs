@@ -7,12 +7,11 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteAutoVacuum;
 use sqlx::{QueryBuilder, query, query_as, query_scalar};
 use tokio::sync::watch;
-use treehook_event::{Accepted, Event, Failure, Packet, Publisher, Timestamp};
+use treehook_event::{Accepted, Compression, Event, Failure, Packet, Publisher, Timestamp};
 
 use crate::classify::failure;
 use crate::consumer::QueueConsumer;
 use crate::database::{Database, Disk, Shape};
-use crate::payload::Payload;
 use crate::suspicion::{self, Suspicion};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite/queue");
@@ -165,11 +164,13 @@ impl Publisher for Queue {
         if events.is_empty() {
             return Ok(Accepted::Queued);
         }
-        let packets = Packet::pack(events);
-        let payloads: Vec<Payload<'_>> =
-            packets.iter().map(|packet| Payload::of(&packet.body)).collect();
-        let bytes = size(packets.iter().map(|packet| packet.body.len()).sum());
-        let length: usize = payloads.iter().map(|payload| payload.stored.len()).sum();
+        // Each with the bytes of its JSON.
+        let packets: Vec<(usize, Packet)> = Packet::pack(events)
+            .into_iter()
+            .map(|packet| (packet.body.len(), packet.compressed(Compression::Lz4)))
+            .collect();
+        let bytes = size(packets.iter().map(|(bytes, _)| bytes).sum());
+        let length: usize = packets.iter().map(|(_, packet)| packet.body.len()).sum();
         let disk = self.database.disk();
         let may_grow = disk.is_none_or(|disk| {
             let room = ROOM_MIN.min(disk.size / 2);
@@ -179,12 +180,12 @@ impl Publisher for Queue {
         let mut insert = QueryBuilder::new(
             "insert into batches (events, bytes, routing_key, payload, encoding) select * from (",
         );
-        insert.push_values(packets.iter().zip(&payloads), |mut row, (packet, payload)| {
+        insert.push_values(&packets, |mut row, (bytes, packet)| {
             row.push_bind(size(packet.events))
-                .push_bind(size(packet.body.len()))
+                .push_bind(size(*bytes))
                 .push_bind(&*packet.routing_key)
-                .push_bind(&*payload.stored)
-                .push_bind(payload.encoding);
+                .push_bind(packet.body.as_slice())
+                .push_bind(packet.compression.name());
         });
         insert.push(") where (select bytes from totals) + ").push_bind(bytes);
         insert.push(" <= ").push_bind(self.max_bytes);
@@ -224,16 +225,36 @@ fn size(length: usize) -> i64 {
 mod tests {
     use std::time::Duration;
 
+    use rand::distr::{Alphanumeric, SampleString as _};
     use tempfile::TempDir;
     use treehook_event::Consumer as _;
 
     use super::*;
 
+    /// An event of so many bytes that do not get smaller.
+    fn large(bytes: usize) -> Event {
+        let text = Alphanumeric.sample_string(&mut rand::rng(), bytes);
+        Event::unreadable(text.as_bytes(), "large", Timestamp::default())
+    }
+
+    #[tokio::test]
+    async fn what_is_alike_takes_a_fraction_of_the_disk_and_counts_whole() {
+        let folder = TempDir::new().unwrap();
+        let queue = Queue::open(folder.path(), QueueLimits::default()).await.unwrap();
+        let alike = Event::unreadable(&vec![b'x'; 4 << 20], "large", Timestamp::default());
+        queue.publish(std::slice::from_ref(&alike)).await.unwrap();
+        assert!(queue.depth().await.unwrap().bytes > 4 << 20);
+        let taken = queue.consumer().receive(1, Duration::ZERO).await.unwrap();
+        assert_eq!(taken[0].events, [alike]);
+        queue.close().await;
+        assert!(std::fs::metadata(folder.path().join("queue.db")).unwrap().len() < 1 << 20);
+    }
+
     #[tokio::test]
     async fn its_log_stays_short_while_many_publish_without_a_pause() {
         let folder = TempDir::new().unwrap();
         let queue = Queue::open(folder.path(), QueueLimits::default()).await.unwrap();
-        let event = Event::unreadable(&vec![b'x'; 64 << 10], "large", Timestamp::default());
+        let event = large(64 << 10);
         let publishers = (0..4).map(|_| {
             let (queue, event) = (queue.clone(), event.clone());
             tokio::spawn(async move {
@@ -259,7 +280,7 @@ mod tests {
         let file = folder.path().join("queue.db");
         let queue = Queue::open(folder.path(), QueueLimits::default()).await.unwrap();
         let mut consumer = queue.consumer();
-        let mebibyte = Event::unreadable(&vec![b'x'; 1 << 20], "large", Timestamp::default());
+        let mebibyte = large(1 << 20);
         for _ in 0..20 {
             queue.publish(std::slice::from_ref(&mebibyte)).await.unwrap();
         }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use treehook_event::{PersonalKeys, Source};
+use treehook_event::{Compression, PersonalKeys, Source};
 
 pub(crate) use inspect::{
     Setting, Written, scheme_of, secret_values, secrets, settings, tolerance_seconds,
@@ -37,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) amqp_url: Option<SecretString>,
     /// What the names of our exchanges and queues start with.
     pub(crate) amqp_prefix: String,
+    /// How events are compressed on the way to the workers.
+    pub(crate) amqp_compression: Compression,
     /// Postgres; none means `SQLite` in the data directory.
     pub(crate) database_url: Option<SecretString>,
     /// Who may send. Empty when no secret is configured.
@@ -103,6 +105,12 @@ impl Config {
             data_dir: layers.value("data_dir", "./treehook-data", value::path, mistakes),
             amqp_url: layers.secret("amqp_url", value::amqp_url, mistakes),
             amqp_prefix: layers.value("amqp_prefix", "treehook.", value::amqp_prefix, mistakes),
+            amqp_compression: layers.value(
+                "amqp_compression",
+                "none",
+                value::compression,
+                mistakes,
+            ),
             database_url: layers.secret("database_url", value::database_url, mistakes),
             sources,
             visitor_key: layers.secret("visitor_key", value::visitor_key, mistakes),

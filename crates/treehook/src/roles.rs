@@ -355,6 +355,7 @@ pub(crate) fn start_broker(
         url: url.expose_secret().to_owned(),
         topology: Topology::prefixed(&config.amqp_prefix),
         name: format!("treehook {role}"),
+        compression: config.amqp_compression,
         timeouts: Timeouts::default(),
         now: clock::now,
     };

@@ -4,7 +4,7 @@ use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions, QueuePurgeOption
 use lapin::{Connection, ConnectionProperties};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use treehook_event::{Failure, Timestamp};
+use treehook_event::{Compression, Failure, Timestamp};
 use treehook_rabbitmq::{Broker, BrokerConfig, BrokerState, Timeouts, Topology};
 
 use super::{server_url, unique};
@@ -18,13 +18,14 @@ pub(crate) struct TestBroker {
 }
 
 impl TestBroker {
-    pub(crate) async fn start() -> Self {
+    pub(crate) async fn start(compression: Compression) -> Self {
         let prefix = format!("{}.", unique("t"));
         let stop = CancellationToken::new();
         let config = BrokerConfig {
             url: server_url("TREEHOOK_TEST_AMQP_URL"),
             topology: Topology::prefixed(&prefix),
             name: "treehook test".to_owned(),
+            compression,
             timeouts: Timeouts::default(),
             now: || Timestamp::from_seconds(1_795_000_000),
         };

@@ -6,7 +6,8 @@ use std::time::Duration;
 use rand::RngExt as _;
 use tokio::time::sleep;
 use treehook_event::{
-    Accepted, Consumer, Delivery, Event, Failure, Packet, Publisher, Statement, decode_batch,
+    Accepted, Compression, Consumer, Delivery, Event, Failure, Packet, Publisher, Statement,
+    decode_batch,
 };
 use treehook_pipeline::Journal;
 
@@ -157,8 +158,12 @@ impl Publisher for SimPublisher {
 
 impl Publisher<Packet> for SimPublisher {
     async fn publish(&self, packets: &[Packet]) -> Result<Accepted, Failure> {
-        let opened = |packet: &Packet| decode_batch(&packet.body).expect("a batch");
-        let events: Vec<Event> = Packet::join(packets).iter().flat_map(opened).collect();
+        let opened = |packet: &Packet| {
+            let batch = packet.opened().and_then(|batch| decode_batch(&batch));
+            batch.expect("a batch")
+        };
+        let joined = Packet::join(packets, Compression::Lz4);
+        let events: Vec<Event> = joined.iter().flat_map(opened).collect();
         Publisher::<Event>::publish(self, &events).await
     }
 }

@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use treehook_event::{
-    Body, Consumer as _, Delivery, Event, EventType, Failure, Identity, LinkId, ProfileId,
-    SourceName, Timestamp, Visit, VisitKind,
+    Body, Compression, Consumer as _, Delivery, Event, EventType, Failure, Identity, LinkId,
+    ProfileId, SourceName, Timestamp, Visit, VisitKind,
 };
 use treehook_rabbitmq::{
     Broker, BrokerConfig, BrokerState, EventConsumer, Receipt, Timeouts, Topology,
@@ -79,6 +79,7 @@ impl Harness {
             url,
             topology: self.topology.clone(),
             name: "treehook tests".to_owned(),
+            compression: Compression::None,
             timeouts: Timeouts::default(),
             now,
         }

@@ -4,15 +4,20 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::{FutureExt as _, StreamExt as _};
-use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::options::{
+    BasicConsumeOptions, BasicGetOptions, BasicRejectOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use tokio::time::timeout;
-use treehook_event::{Accepted, Consumer as _, Event, Packet, Publisher as _, encode_batch};
-use treehook_rabbitmq::{BrokerState, Which};
+use tokio_util::sync::CancellationToken;
+use treehook_event::{
+    Accepted, Compression, Consumer as _, Event, Packet, Publisher as _, encode_batch,
+};
+use treehook_rabbitmq::{Broker, BrokerConfig, BrokerState, Which};
 
 use crate::harness::{
     Harness, PATIENCE, click, clicks, eventually, ids, nothing_arrives, reason, receipts, receive,
-    story, unknown,
+    story, unknown, url,
 };
 
 #[tokio::test]
@@ -33,6 +38,61 @@ async fn what_is_published_is_received_and_once_settled_gone() {
         let mut consumer = running.broker.consumer(Which::Aggregate, 10);
         nothing_arrives(&mut consumer).await;
         running.stop().await;
+    })
+    .await;
+}
+
+/// What stands in RabbitMQ then is read by people as well.
+#[tokio::test]
+async fn what_is_compressed_says_so_and_is_read_by_whoever_does_not_compress() {
+    story(async |harness| {
+        let reader = harness.broker().await;
+        let stop = CancellationToken::new();
+        let config = BrokerConfig { compression: Compression::Lz4, ..harness.config(url()) };
+        let (writer, task) = Broker::start(config, stop.clone()).unwrap();
+        let supervisor = tokio::spawn(task.run());
+        let up = async || *writer.state().borrow() == BrokerState::Up;
+        eventually("the writer is up", up).await;
+
+        let (few, many) = (clicks("few", 1), clicks("many", 90));
+        let (told, publisher) = (clicks("packed", 60), writer.publisher());
+        publisher.publish(&few).await.unwrap();
+        publisher.publish(&many).await.unwrap();
+        // As a relay does: one that is compressed goes on as it is, and others are compressed.
+        let packets = |compression| -> Vec<Packet> {
+            let packets = Packet::pack(&told).into_iter();
+            packets.map(|packet| packet.compressed(compression)).collect()
+        };
+        publisher.publish(&packets(Compression::Lz4)).await.unwrap();
+        publisher.publish(&packets(Compression::None)).await.unwrap();
+        // And one that does not compress unfolds what is.
+        reader.broker.publisher().publish(&packets(Compression::Lz4)).await.unwrap();
+
+        let queue: ShortString = harness.topology.aggregate_queue.as_str().into();
+        let mut held = Vec::new();
+        for expected in [None, Some("lz4"), Some("lz4"), Some("lz4"), None] {
+            let message = harness.admin.basic_get(queue.clone(), BasicGetOptions::default());
+            let message = message.await.unwrap().expect("a message");
+            let encoding = message.properties.content_encoding().as_ref();
+            assert_eq!(encoding.map(ShortString::as_str), expected);
+            let content_type = message.properties.content_type().as_ref().unwrap();
+            assert_eq!(content_type.as_str(), "application/cloudevents-batch+json");
+            held.push(message);
+        }
+        for message in held {
+            message.acker.reject(BasicRejectOptions { requeue: true }).await.unwrap();
+        }
+        let mut consumer = reader.broker.consumer(Which::Aggregate, 10);
+        let deliveries = receive(&mut consumer, 1 + 90 + 3 * 60).await;
+        let mut batches: Vec<Vec<Event>> =
+            deliveries.iter().map(|delivery| delivery.events.clone()).collect();
+        batches.sort_by_key(|batch| batch[0].identity.to_string());
+        assert_eq!(batches, [few, many, told.clone(), told.clone(), told]);
+        consumer.settle(receipts(deliveries)).await.unwrap();
+        drop(consumer);
+        stop.cancel();
+        supervisor.await.unwrap().unwrap();
+        reader.stop().await;
     })
     .await;
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use rand::distr::{Alphanumeric, SampleString as _};
 use tempfile::TempDir;
 use treehook_event::{Consumer as _, Event, Failure, Publisher as _};
 use treehook_sqlite::{Depth, Queue, QueueLimits};
@@ -37,7 +38,8 @@ impl Drop for Disk {
 
 /// Publishes until it is refused; how many batches were taken.
 async fn fill(queue: &Queue) -> (u64, Failure) {
-    let quarter = Event::unreadable(&vec![b'x'; 1 << 18], "large", noon());
+    let text = Alphanumeric.sample_string(&mut rand::rng(), 1 << 18);
+    let quarter = Event::unreadable(text.as_bytes(), "large", noon());
     let mut taken = 0;
     loop {
         match queue.publish(std::slice::from_ref(&quarter)).await {

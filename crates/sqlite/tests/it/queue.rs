@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use treehook_event::{
-    Accepted, Body, Consumer, Delivery, Event, EventType, Failure, Packet, Publisher, encode_batch,
+    Accepted, Body, Compression, Consumer, Delivery, Event, EventType, Failure, Packet, Publisher,
+    encode_batch,
 };
 use treehook_sqlite::{Depth, Queue, QueueConsumer, QueueLimits, Receipt};
 
@@ -224,7 +225,7 @@ async fn a_relay_gets_packets_of_one_type_also_of_rows_that_are_mixed() {
         packets.extend(delivery.events);
         receipts.push(delivery.receipt);
     }
-    assert_eq!(Packet::join(&packets), Packet::pack(&mixed));
+    assert_eq!(Packet::join(&packets, Compression::None), Packet::pack(&mixed));
     relay.settle(receipts).await.unwrap();
     assert_eq!(queue.depth().await.unwrap().events, 0);
 }

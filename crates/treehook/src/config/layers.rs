@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use super::{Environment, Flags};
 
 /// Every setting that can stand at the top of the file, and in the environment as `TREEHOOK_` and its upper case.
-pub(super) const SETTINGS: [&str; 22] = [
+pub(super) const SETTINGS: [&str; 23] = [
     "listen",
     "admin_listen",
     "data_dir",
@@ -30,6 +30,7 @@ pub(super) const SETTINGS: [&str; 22] = [
     "log_format",
     "personal_keys",
     "amqp_prefix",
+    "amqp_compression",
 ];
 
 /// Settings whose value may stand in a file of its own: `X_FILE`.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::LogFormat;
+use treehook_event::Compression;
 
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
@@ -106,6 +107,14 @@ pub(super) fn amqp_prefix(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("expected 1 to 100 letters, digits, `.`, `-` and `_`, as treehook.".to_owned())
+    }
+}
+
+pub(super) fn compression(text: &str) -> Result<Compression, String> {
+    match text {
+        "none" => Ok(Compression::None),
+        "lz4" => Ok(Compression::Lz4),
+        _ => Err("expected none or lz4".to_owned()),
     }
 }
 
