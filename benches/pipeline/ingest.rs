@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::Bench;
 use crate::harness::Deployment;
 use crate::load::{Measured, Requests, Shape, drive};
+use crate::plan::compress;
 use crate::proc::{core_seconds, peak_memory};
 use crate::reference::{Reference, clear};
 use crate::table::{Target, median, per_second, ratio};
@@ -49,8 +50,10 @@ pub(crate) async fn measure(bench: &mut Bench) {
         }
         embedded(bench, &mut outcomes, &requests, many).await;
         outage(bench, &mut outcomes, &requests, many).await;
-        server(bench, &mut outcomes, "server", &requests, many).await;
-        server(bench, &mut outcomes, "server, one", &requests, one).await;
+        for (name, shape) in [("server", many), ("server, compressed", many), ("server, one", one)]
+        {
+            server(bench, &mut outcomes, name, &requests, shape).await;
+        }
     }
     tell(bench, &outcomes);
 }
@@ -107,6 +110,9 @@ async fn server(
 ) {
     let mut deployment = Deployment::server().await;
     bench.plan.set(&mut deployment);
+    if name == "server, compressed" {
+        compress(&mut deployment);
+    }
     ours(bench, outcomes, (name, "receive"), &deployment, requests, shape).await;
     deployment.end().await;
 }
@@ -130,7 +136,7 @@ fn note(outcomes: &mut Outcomes, name: &'static str, measured: &Measured, core_s
     let Measured { rate, p50, p99, accepted } = *measured;
     let cost = core_seconds * 1e6 / accepted as f64;
     eprintln!(
-        "  {name:<15} {rate:>7.0}/s  p50 {p50:>6.2} ms  p99 {p99:>6.2} ms  {cost:>5.1} us of a core"
+        "  {name:<18} {rate:>7.0}/s  p50 {p50:>6.2} ms  p99 {p99:>6.2} ms  {cost:>5.1} us of a core"
     );
     let outcome = outcomes.entry(name).or_default();
     outcome.rates.push(rate);
@@ -150,6 +156,7 @@ fn tell(bench: &mut Bench, outcomes: &Outcomes) {
         ("embedded ingest / bare axum", "embedded", "bare", Some(0.6)),
         ("embedded ingest / axum that verifies and parses", "embedded", "parsed", None),
         ("server ingest / bare axum", "server", "bare", Some(0.5)),
+        ("server ingest, compressed / bare axum", "server, compressed", "bare", None),
         ("server ingest / a confirm per request", "server", "confirmed", None),
         ("outage ingest / embedded ingest", "outage", "embedded", Some(0.9)),
         ("outage ingest / bare axum", "outage", "bare", None),
@@ -165,6 +172,8 @@ fn tell(bench: &mut Bench, outcomes: &Outcomes) {
     bench.table.add("embedded p99 / bare axum's", times, shown, Target::AtMost(2.0));
     let shown = format!("{:.1} ms", p99("server"));
     bench.table.add("server ingest, p99 in ms", p99("server"), shown, Target::AtMost(15.0));
+    let shown = format!("{:.1} ms", p99("server, compressed"));
+    bench.table.add("the same, compressed", p99("server, compressed"), shown, Target::None);
     let (ours, theirs) = (&outcomes["server, one"].p50, &outcomes["confirmed, one"].p50);
     let times = ratio(ours, theirs);
     let (ours, theirs) = (median(ours.clone()), median(theirs.clone()));
@@ -175,7 +184,7 @@ fn tell(bench: &mut Bench, outcomes: &Outcomes) {
         shown,
         Target::AtMost(1.2),
     );
-    for name in ["bare", "embedded", "outage", "server"] {
+    for name in ["bare", "embedded", "outage", "server", "server, compressed"] {
         let cost = median(outcomes[name].cost.clone());
         let what = format!("core time per request, {name}");
         bench.table.add(what, cost, format!("{cost:.1} us"), Target::None);

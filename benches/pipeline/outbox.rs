@@ -9,6 +9,7 @@ use crate::Bench;
 use crate::deliveries::{Deliveries, fresh_numbers};
 use crate::harness::{Client, Deployment, now};
 use crate::load::{Requests, Shape, drive};
+use crate::plan::compress;
 use crate::proc::{core_seconds, peak_memory};
 use crate::table::{Target, median, per_second};
 
@@ -19,12 +20,19 @@ const LIVE_RATE: f64 = 2000.0;
 
 pub(crate) async fn measure(bench: &mut Bench) {
     let (mut rates, mut costs, mut calm, mut busy) = (vec![], vec![], vec![], vec![]);
+    let mut compressed = vec![];
     for round in 1..=bench.plan.rounds {
         eprintln!("outbox: round {round} of {}", bench.plan.rounds);
-        let (rate, cost) = alone(bench, bench.plan.events).await;
+        let deployment = deployment(bench).await;
+        let (rate, cost) = alone(bench, deployment).await;
         eprintln!("  alone {rate:.0}/s, {cost:.2} us of a core per event");
         rates.push(rate);
         costs.push(cost);
+        let mut deployment = self::deployment(bench).await;
+        compress(&mut deployment);
+        let (rate, cost) = alone(bench, deployment).await;
+        eprintln!("  compressed {rate:.0}/s, {cost:.2} us of a core per event");
+        compressed.push(rate);
         calm.push(live(bench, 0).await);
         // More than it empties meanwhile.
         busy.push(live(bench, bench.plan.events * 4).await);
@@ -37,6 +45,8 @@ pub(crate) async fn measure(bench: &mut Bench) {
     let rate = median(rates);
     let what = "relay alone, events/s into RabbitMQ";
     bench.table.add(what, rate, per_second(rate), Target::AtLeast(300_000.0));
+    let rate = median(compressed);
+    bench.table.add("the same, compressed", rate, per_second(rate), Target::AtLeast(300_000.0));
     let cost = median(costs);
     bench.table.add("core time per event, relay", cost, format!("{cost:.2} us"), Target::None);
     let times = crate::table::ratio(&busy, &calm);
@@ -46,9 +56,8 @@ pub(crate) async fn measure(bench: &mut Bench) {
 
 /// Fills an outbox, then starts a receiver on it. Events per second, and microseconds of a core for
 /// each.
-async fn alone(bench: &mut Bench, events: u64) -> (f64, f64) {
-    let mut deployment = Deployment::server().await;
-    bench.plan.set(&mut deployment);
+async fn alone(bench: &mut Bench, deployment: Deployment) -> (f64, f64) {
+    let events = bench.plan.events;
     fill(&deployment, events).await;
     let process = deployment.start(&["receive"]).await;
     let client = Client::new();
@@ -73,8 +82,7 @@ async fn alone(bench: &mut Bench, events: u64) -> (f64, f64) {
 
 /// The p99 of paced traffic beside an outbox of so many events, in milliseconds.
 async fn live(bench: &mut Bench, events: u64) -> f64 {
-    let mut deployment = Deployment::server().await;
-    bench.plan.set(&mut deployment);
+    let deployment = deployment(bench).await;
     fill(&deployment, events).await;
     let process = deployment.start(&["receive"]).await;
     let shape = Shape {
@@ -89,6 +97,12 @@ async fn live(bench: &mut Bench, events: u64) -> f64 {
     process.kill().await;
     deployment.end().await;
     measured.p99
+}
+
+async fn deployment(bench: &Bench) -> Deployment {
+    let mut deployment = Deployment::server().await;
+    bench.plan.set(&mut deployment);
+    deployment
 }
 
 async fn fill(deployment: &Deployment, events: u64) {

@@ -11,14 +11,16 @@ use crate::archive::{copy_rate, database_with, deadlocks, waiting};
 use crate::deliveries::{Deliveries, fresh_numbers};
 use crate::harness::{Client, Deployment, TestDatabase, now};
 use crate::naive;
+use crate::plan::compress;
 use crate::proc::{Servers, core_seconds, peak_memory};
-use crate::table::{Target, median, per_second, ratio};
+use crate::table::{Table, Target, median, per_second, ratio};
 
 /// Events of one publish: what a busy receiver gathers.
 const PUBLISH: u64 = 1000;
 
 pub(crate) async fn measure(bench: &mut Bench) {
     let (mut naive, mut one, mut two, mut copied) = (vec![], vec![], vec![], vec![]);
+    let mut compressed = vec![];
     let (mut full, mut full_copied, mut costs, mut circles) = (vec![], vec![], vec![], 0);
     eprintln!("worker: filling a day with {} events", bench.plan.archive);
     // Each round adds to it, to the worker's as to the copy.
@@ -31,6 +33,7 @@ pub(crate) async fn measure(bench: &mut Bench) {
         one.push(run.rate);
         copied.push(copy_rate(&run.database, run.since).await);
         run.database.end().await;
+        compressed.push(compressed_rate(bench).await);
         let run = drained(bench, database_with(0, 1).await, 2).await;
         circles += deadlocks(&run.database).await;
         two.push(run.rate);
@@ -41,9 +44,10 @@ pub(crate) async fn measure(bench: &mut Bench) {
         full_day = run.database;
         let last = |rates: &[f64]| rates.last().copied().map(per_second).unwrap();
         eprintln!(
-            "  naive {}, one {}, two {}, COPY {}, on a full day {}, COPY there {}",
+            "  naive {}, one {}, compressed {}, two {}, COPY {}, on a full day {}, COPY there {}",
             last(&naive),
             last(&one),
+            last(&compressed),
             last(&two),
             last(&copied),
             last(&full),
@@ -62,6 +66,7 @@ pub(crate) async fn measure(bench: &mut Bench) {
     };
     for (what, rates, wanted) in [
         ("one worker, events/s", &one, least(60_000.0)),
+        ("one worker, compressed messages, events/s", &compressed, Target::None),
         ("two workers, events/s", &two, least(110_000.0)),
         ("a binary COPY of the same rows, rows/s", &copied, Target::None),
     ] {
@@ -78,11 +83,24 @@ pub(crate) async fn measure(bench: &mut Bench) {
         table.add(what, times, shown, wanted);
     }
     table.add("deadlocks of two workers", circles as f64, circles.to_string(), Target::AtMost(0.0));
+    tell_costs(table, &costs);
+}
+
+fn tell_costs(table: &mut Table, costs: &[[f64; 3]]) {
     for (position, whose) in ["worker", "Postgres", "RabbitMQ"].into_iter().enumerate() {
         let cost = median(costs.iter().map(|costs| costs[position]).collect());
         let what = format!("core time per event of one worker: {whose}");
         table.add(what, cost, format!("{cost:.1} us"), Target::None);
     }
+}
+
+/// One worker on fresh tables, whose messages are compressed.
+async fn compressed_rate(bench: &mut Bench) -> f64 {
+    let mut deployment = Deployment::server().await;
+    compress(&mut deployment);
+    let run = drained_by(bench, deployment, database_with(0, 1).await, 1).await;
+    run.database.end().await;
+    run.rate
 }
 
 /// What workers came to.
@@ -98,7 +116,15 @@ pub(crate) struct Run {
 /// Fills a queue, and lets so many workers empty it into the database, rollups included. The rate counts from when
 /// all of them are at work.
 pub(crate) async fn drained(bench: &mut Bench, database: TestDatabase, workers: usize) -> Run {
-    let mut deployment = Deployment::server().await;
+    drained_by(bench, Deployment::server().await, database, workers).await
+}
+
+async fn drained_by(
+    bench: &mut Bench,
+    mut deployment: Deployment,
+    database: TestDatabase,
+    workers: usize,
+) -> Run {
     deployment.set("TREEHOOK_DATABASE_URL", &database.url);
     bench.plan.set(&mut deployment);
     // Enough of them for the last fold, which nothing runs beside, to be one of several.
