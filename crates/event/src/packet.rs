@@ -53,6 +53,7 @@ impl Packet {
         for packet in packets {
             let is_done = packet.compression == compression && packet.events >= ENOUGH_EVENTS;
             if compression != Compression::None && is_done {
+                stack.close(&packet.routing_key);
                 stack.packets.push(packet.clone());
                 continue;
             }
@@ -125,6 +126,13 @@ impl Stack {
             body,
             compression: Compression::None,
         });
+    }
+
+    /// What comes next of this key comes after what is already there.
+    fn close(&mut self, routing_key: &str) {
+        if let Some(at) = self.open.remove(routing_key) {
+            self.packets[at].body.push(b']');
+        }
     }
 
     fn finish(mut self) -> Vec<Packet> {
@@ -228,6 +236,20 @@ mod tests {
             assert!(joined.iter().all(|packet| packet.compression == compression));
             assert_eq!(opened(&joined), each);
         }
+    }
+
+    #[test]
+    fn what_comes_after_a_full_packet_is_not_joined_to_what_came_before_it() {
+        let each: Vec<Event> = (0..80).map(|id| event(id, "a", 100)).collect();
+        let packets = [&each[..10], &each[10..20], &each[20..70], &each[70..]].map(Packet::pack);
+        let packets: Vec<Packet> = packets
+            .concat()
+            .into_iter()
+            .map(|packet| packet.compressed(Compression::Lz4))
+            .collect();
+        let joined = Packet::join(&packets, Compression::Lz4);
+        assert_eq!(counts(&joined), [20, 50, 10]);
+        assert_eq!(opened(&joined), each);
     }
 
     #[test]
