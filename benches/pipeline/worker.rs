@@ -173,18 +173,12 @@ async fn drained_by(
 /// Publishes events as receivers do.
 async fn fill(deployment: &Deployment, events: u64) {
     let stop = CancellationToken::new();
+    let compression = deployment.environment.get("TREEHOOK_AMQP_COMPRESSION");
     let config = BrokerConfig {
         url: deployment.environment["TREEHOOK_AMQP_URL"].clone(),
         topology: Topology::prefixed(&deployment.environment["TREEHOOK_AMQP_PREFIX"]),
         name: "treehook bench".to_owned(),
-        compression: match deployment
-            .environment
-            .get("TREEHOOK_AMQP_COMPRESSION")
-            .map(String::as_str)
-        {
-            Some("lz4") => Compression::Lz4,
-            _ => Compression::None,
-        },
+        compression: Compression::named(compression.map(String::as_str)),
         timeouts: Timeouts::default(),
         now,
     };

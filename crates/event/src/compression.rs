@@ -5,7 +5,8 @@ use std::io::{Read as _, Write as _};
 
 use lz4_flex::frame::{FrameDecoder, FrameEncoder, FrameInfo};
 
-use crate::cloudevents::Undecodable;
+use crate::cloudevents::{Undecodable, decode_batch};
+use crate::event::Event;
 
 /// A batch below this is left as it is, in bytes: it fits in a page of a database, and in a packet of a network.
 const WORTH_IT: usize = 2 << 10;
@@ -51,6 +52,11 @@ impl Compression {
             Self::None => Ok(Cow::Borrowed(bytes)),
             Self::Lz4 => decompress(bytes).map(Cow::Owned),
         }
+    }
+
+    /// The events of that batch, as [`decode_batch`] reads them.
+    pub fn decode(self, bytes: &[u8]) -> Result<Vec<Event>, Undecodable> {
+        decode_batch(&self.open(bytes)?)
     }
 }
 

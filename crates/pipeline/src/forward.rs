@@ -1,9 +1,7 @@
 //! The relay's handler: publishes what an outbox held.
 
 use metrics::Counter;
-use treehook_event::{
-    Body, Event, EventType, Failure, Handler, Packet, Publisher, Timestamp, decode_batch,
-};
+use treehook_event::{Body, Event, EventType, Failure, Handler, Packet, Publisher, Timestamp};
 
 /// Publishes every event it is given.
 pub struct Forward<P> {
@@ -67,6 +65,6 @@ impl<P: Publisher + Publisher<Packet>> Handler<Packet> for Forward<P> {
 
 /// A packet's events; one that cannot be read is an event that says so.
 fn opened(packet: &Packet) -> Vec<Event> {
-    let batch = packet.opened().and_then(|batch| decode_batch(&batch));
-    batch.unwrap_or_else(|why| vec![Event::unreadable(&packet.body, &why.0, Timestamp::default())])
+    let events = packet.compression.decode(&packet.body);
+    events.unwrap_or_else(|why| vec![Event::unreadable(&packet.body, &why.0, Timestamp::default())])
 }

@@ -9,7 +9,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Consumer};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
-use treehook_event::{Compression, Delivery, Event, Failure, Timestamp, decode_batch};
+use treehook_event::{Compression, Delivery, Event, Failure, Timestamp};
 
 use crate::broker::Settings;
 use crate::classify::classify;
@@ -207,8 +207,7 @@ fn times_returned(properties: &BasicProperties) -> i64 {
 /// A message's events. What cannot be read, and an empty batch too, becomes one event that says so:
 /// every delivery holds at least one.
 fn read(body: &[u8], encoding: Option<&str>, now: fn() -> Timestamp) -> Vec<Event> {
-    let batch = Compression::named(encoding).open(body);
-    match batch.and_then(|batch| decode_batch(&batch)) {
+    match Compression::named(encoding).decode(body) {
         Ok(events) if !events.is_empty() => events,
         Ok(_) => vec![Event::unreadable(body, "an empty batch", now())],
         Err(why) => vec![Event::unreadable(body, &why.0, now())],

@@ -10,9 +10,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
-use treehook_event::{
-    Compression, Consumer, Delivery, Event, Failure, Packet, Timestamp, decode_batch,
-};
+use treehook_event::{Compression, Consumer, Delivery, Event, Failure, Packet, Timestamp};
 
 use crate::classify::failure;
 use crate::queue::Queue;
@@ -299,8 +297,7 @@ impl Taken for Event {
     fn of(row: &Row<'_>) -> Vec<Self> {
         let stored_at = Timestamp::from_millis(row.created_at);
         let unreadable = |why: &str| vec![Self::unreadable(row.payload, why, stored_at)];
-        let batch = Compression::named(row.encoding).open(row.payload);
-        match batch.and_then(|batch| decode_batch(&batch)) {
+        match Compression::named(row.encoding).decode(row.payload) {
             Ok(events) if events.is_empty() => unreadable("it holds no event"),
             Ok(events) => events,
             Err(error) => unreadable(&error.0),

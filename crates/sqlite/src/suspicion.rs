@@ -4,7 +4,7 @@
 //! deliveries, which would be a commit for each; it remembers where a worker began, once per start.
 
 use sqlx::{SqliteConnection, query, query_as, query_scalar};
-use treehook_event::{Compression, Event, Failure, decode_batch, encode_batch};
+use treehook_event::{Compression, Event, Failure, encode_batch};
 
 use crate::classify::failure;
 use crate::queue::Queue;
@@ -72,8 +72,7 @@ pub(crate) async fn next(queue: &Queue, after: i64, last: i64) -> Result<Option<
     .await
     .map_err(failure)?;
     let Some((row, created_at, stored, encoding)) = row else { return Ok(None) };
-    let batch = Compression::named(encoding.as_deref()).open(&stored);
-    let id = match batch.and_then(|batch| decode_batch(&batch)) {
+    let id = match Compression::named(encoding.as_deref()).decode(&stored) {
         Ok(events) if events.len() > 1 => {
             take_apart(&mut transaction, (row, created_at), &events).await?
         }

@@ -7,9 +7,9 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
+use treehook_event::Compression;
 
 use super::LogFormat;
-use treehook_event::Compression;
 
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
