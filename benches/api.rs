@@ -135,7 +135,10 @@ fn event(number: u64, plan: &Plan) -> Event {
     };
     let profile = ProfileId::trusted(&format!("p{}", skewed(dice, plan.profiles) + 1));
     let link = LinkId::trusted(&format!("l{}", skewed(dice >> 16, plan.links) + 1));
-    let back = i64::try_from(scatter(dice) % (plan.days * 86_400_000)).unwrap_or(0);
+    // In the order of time, give or take ten minutes: as they come.
+    let span = plan.days * 86_400_000;
+    let due = span - number * span / plan.events;
+    let back = i64::try_from((due + scatter(dice) % 600_000).min(span)).unwrap_or(0);
     let is_click = !dice.is_multiple_of(5);
     let kind = if is_click { VisitKind::Click { link_id: link } } else { VisitKind::View };
     let countries = ["DE", "US", "FR", "GB", "BR", "IN", "JP", "unknown"];
