@@ -4,7 +4,6 @@ use std::future::Future;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -84,15 +83,6 @@ impl Process {
         task: impl Future<Output = Result<(), Failure>> + Send + 'static,
     ) {
         self.tasks.spawn(task);
-    }
-
-    /// The same, on other threads.
-    pub(crate) fn spawn_on(
-        &mut self,
-        threads: &Handle,
-        task: impl Future<Output = Result<(), Failure>> + Send + 'static,
-    ) {
-        self.tasks.spawn_on(task, threads);
     }
 
     /// A task that ends when `last` is cancelled.

@@ -20,6 +20,7 @@ use treehook_receiver::{Door, DoorLimits, ServeLimits};
 use treehook_sqlite::{Queue, QueueLimits};
 
 mod drains;
+mod turns;
 
 use crate::admin::{self, AdminParts};
 use crate::books;
@@ -94,7 +95,11 @@ impl Roles {
             }
         };
         match (broker, &store) {
-            (None, _) => self.start_embedded_worker(&background, queue, store.clone(), migrate),
+            (None, _) => {
+                let patient = Threads::that_wait()?;
+                self.start_embedded_worker(&patient, &background, queue, migrate);
+                self.threads.push(patient);
+            }
             (Some(broker), Store::Postgres(server)) => self.start_worker(&broker, server, migrate),
             (Some(_), Store::Sqlite(_)) => return Err(needs("TREEHOOK_DATABASE_URL")),
         }

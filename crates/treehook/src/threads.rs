@@ -1,9 +1,14 @@
-//! Threads beside the process's own: the front door's, and those that give way to it.
+//! Threads beside the process's own: the front door's, those that give way to it, and those that wait for a core.
 
 use std::num::NonZero;
 use std::thread::available_parallelism;
 
 use rustix::process::setpriority_process;
+#[cfg(target_os = "linux")]
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id, thread_schedule_policy,
+};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tracing::warn;
 use treehook_event::Failure;
@@ -20,11 +25,17 @@ impl Threads {
     /// as the threads of SQLite's connections and those that decode, is as nice.
     pub(crate) fn that_give_way() -> Result<Self, Failure> {
         let mut builder = Builder::new_multi_thread();
-        builder.worker_threads(1).thread_name("background").on_thread_start(|| {
-            // Linux keeps a priority for each thread, and this one's is not the process's.
-            if let Err(error) = setpriority_process(None, NICENESS) {
-                warn!("the worker is as urgent as the front door: {error}");
-            }
+        builder.worker_threads(1).thread_name("background").on_thread_start(give_way);
+        Self::start(builder)
+    }
+
+    /// For what may wait for seconds: the same, and they run while nobody else wants the core. Whoever wakes up on it
+    /// has it at once, and not at the end of a slice of some milliseconds.
+    pub(crate) fn that_wait() -> Result<Self, Failure> {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(1).thread_name("waiting").on_thread_start(|| {
+            give_way();
+            wait_for_a_core();
         });
         Self::start(builder)
     }
@@ -64,6 +75,28 @@ impl Drop for Threads {
     }
 }
 
+/// This thread, and those that it starts.
+fn give_way() {
+    // Linux keeps a priority for each thread, and this one's is not the process's.
+    if let Err(error) = setpriority_process(None, NICENESS) {
+        warn!("the worker is as urgent as the front door: {error}");
+    }
+}
+
+/// This thread, and those that it starts. Nobody may take that back without a privilege.
+#[cfg(target_os = "linux")]
+fn wait_for_a_core() {
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    let outcome = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
+    // It goes on to make the thread less nice, which changes nothing beside this policy, and may be forbidden.
+    if thread_schedule_policy() != Ok(idle) {
+        warn!("the worker takes a share of the cores: {outcome:?}");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn wait_for_a_core() {}
+
 /// Threads that leave a core to what works beside them, a database mostly: one on each of two cores would
 /// wake each other and stand in its way.
 pub(crate) fn all_cores_but_one() -> usize {
@@ -94,5 +127,17 @@ mod tests {
             assert_eq!(threads.unwrap().run(theirs).await.unwrap(), [expected, expected]);
         }
         assert_eq!(niceness(), ours);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn those_that_wait_and_those_they_start_have_what_nobody_else_wants() {
+        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+        let theirs = async {
+            let started_there = std::thread::spawn(thread_schedule_policy).join().unwrap();
+            Ok([thread_schedule_policy().unwrap(), started_there.unwrap()])
+        };
+        assert_eq!(Threads::that_wait().unwrap().run(theirs).await.unwrap(), [idle, idle]);
+        assert_ne!(thread_schedule_policy().unwrap(), idle);
     }
 }

@@ -1,15 +1,21 @@
 //! What drains a queue: the relay, and the workers of either mode.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use metrics::counter;
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
+use treehook_event::Failure;
 use treehook_pipeline::{Announce, Backoff, Bury, Forward, GiveWay, Limits, Record, Spool, drain};
 use treehook_rabbitmq::{Broker, Which};
 use treehook_sqlite::Queue;
 
 use super::Roles;
+use super::turns::{Mood, take_turns};
 use crate::books;
 use crate::clock;
 use crate::store::Store;
@@ -52,43 +58,43 @@ impl Roles {
     }
 
     /// Behind the front door, which comes first: what waits in the queue is safe, and a delivery that
-    /// is not answered in time is not.
+    /// is not answered in time is not. Works on `patient` threads, and on `insistent` ones where those do too little.
     pub(super) fn start_embedded_worker(
         &mut self,
-        background: &Threads,
+        patient: &Threads,
+        insistent: &Threads,
         queue: Queue,
-        store: Store,
         migrate: bool,
     ) {
-        let limits = self.limits();
+        let worker = EmbeddedWorker {
+            queue: queue.clone(),
+            database_url: self.config.database_url.clone(),
+            data_dir: self.config.data_dir.clone(),
+            migrate,
+            limits: self.limits(),
+            retention_ms: self.config.retention_ms(),
+            retention_days: self.config.retention_days(),
+            resilience: self.resilience(),
+            is_prepared: self.expect_schema(),
+        };
+        let (patient, insistent) = (patient.handle().clone(), insistent.handle().clone());
         let stop = self.process.stop.clone();
-        let record = Record::new(store.clone(), clock::now, self.config.retention_ms());
-        #[cfg(feature = "test-hooks")]
-        let record = crate::test_hooks::Deadly::around(record);
-        let (retention_days, resilience) = (self.config.retention_days(), self.resilience());
-        let is_prepared = self.expect_schema();
-        self.process.spawn_on(background.handle(), async move {
-            if !prepared(&store, migrate, &stop).await? {
-                return Ok(());
-            }
-            is_prepared.store(true, Ordering::Relaxed);
-            let mut consumer = queue.wary_consumer();
-            let mut backoff = Backoff::default();
-            let end = loop {
-                let keep = keep_up(&store, retention_days, &stop);
-                let work = drain(&mut consumer, &record, &limits, &stop);
-                let fold = keep_caught_up(&store, &stop);
-                let count = books::keep_counting(&store, &stop);
-                let outcome = tokio::try_join!(work, keep, fold, count).map(|_| ());
-                if let Some(end) = resilience.judge(outcome, &mut backoff, &stop).await {
-                    break end;
-                }
+        self.process.spawn(async move {
+            let work = |mood, turn| {
+                let threads = match mood {
+                    Mood::Patient => &patient,
+                    Mood::Insistent => &insistent,
+                };
+                let working = threads.spawn(worker.clone().work(turn));
+                async { working.await.unwrap_or_else(|error| Err(Failure::fatal("panic", error))) }
             };
-            if let Err(failure) = queue.end_well().await {
-                let cause = failure.cause();
-                warn!(reason = cause.reason, "this end counts as a death: {}", cause.detail);
-            }
-            end
+            // A queue that cannot be read is told of elsewhere, and no reason to insist.
+            let waits = || async {
+                let oldest = queue.depth().await.ok().and_then(|depth| depth.oldest);
+                let millis = oldest.map_or(0, |oldest| clock::now().millis_since(oldest).max(0));
+                Duration::from_millis(millis.unsigned_abs())
+            };
+            take_turns(&stop, work, waits).await
         });
     }
 
@@ -140,5 +146,60 @@ impl Roles {
                 }
             }
         });
+    }
+}
+
+/// What counts the events of a process that writes its queue itself.
+#[derive(Clone)]
+struct EmbeddedWorker {
+    queue: Queue,
+    database_url: Option<SecretString>,
+    data_dir: PathBuf,
+    migrate: bool,
+    limits: Limits,
+    retention_ms: i64,
+    retention_days: u32,
+    resilience: Resilience,
+    is_prepared: Arc<AtomicBool>,
+}
+
+impl EmbeddedWorker {
+    /// Works until told to stop, on the threads that it is called on, and on those of a store of its own.
+    async fn work(self, stop: CancellationToken) -> Result<(), Failure> {
+        let mut backoff = Backoff::default();
+        let store = loop {
+            match Store::open(self.database_url.as_ref(), &self.data_dir).await {
+                Ok(store) => break store,
+                Err(failure) => {
+                    let ended = self.resilience.judge(Err(failure), &mut backoff, &stop).await;
+                    if let Some(end) = ended {
+                        return end;
+                    }
+                }
+            }
+        };
+        if !prepared(&store, self.migrate, &stop).await? {
+            return Ok(());
+        }
+        self.is_prepared.store(true, Ordering::Relaxed);
+        let record = Record::new(store.clone(), clock::now, self.retention_ms);
+        #[cfg(feature = "test-hooks")]
+        let record = crate::test_hooks::Deadly::around(record);
+        let mut consumer = self.queue.wary_consumer();
+        let end = loop {
+            let keep = keep_up(&store, self.retention_days, &stop);
+            let work = drain(&mut consumer, &record, &self.limits, &stop);
+            let fold = keep_caught_up(&store, &stop);
+            let count = books::keep_counting(&store, &stop);
+            let outcome = tokio::try_join!(work, keep, fold, count).map(|_| ());
+            if let Some(end) = self.resilience.judge(outcome, &mut backoff, &stop).await {
+                break end;
+            }
+        };
+        if let Err(failure) = self.queue.end_well().await {
+            let cause = failure.cause();
+            warn!(reason = cause.reason, "this end counts as a death: {}", cause.detail);
+        }
+        end
     }
 }
