@@ -50,6 +50,11 @@ pub trait Publisher<T = Event>: Send + Sync {
     /// `Ok` is a promise: every event is durable on the other side. On `Err` some may be; publishing
     /// again is safe, since events are deduplicated where they are counted.
     fn publish(&self, events: &[T]) -> impl Future<Output = Result<Accepted, Failure>> + Send;
+
+    /// From how many publishes at once on more would only wait for each other, and be all the smaller.
+    fn at_once(&self) -> usize {
+        usize::MAX
+    }
 }
 
 /// Where a receiver leaves what it takes in.

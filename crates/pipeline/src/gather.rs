@@ -22,7 +22,8 @@ pub struct GatherLimits {
     pub events: usize,
     /// Bytes of payload in one publish, about.
     pub bytes: usize,
-    /// Publishes in flight at once. Three serve RabbitMQ best at 128 connections, two as well at 32 and at 512.
+    /// Publishes in flight at once, where the publisher takes as many. Three serve RabbitMQ best at 128 connections, two
+    /// as well at 32 and at 512.
     pub in_flight: usize,
     /// Requests that wait; a further one waits for a place before it waits for its publish.
     pub waiting: usize,
@@ -101,8 +102,11 @@ async fn gather<P: Publisher + 'static, J: Journal + 'static>(
     let mut in_flight = FuturesUnordered::new();
     let mut waiting: Vec<Waiting> = Vec::new();
     let mut is_open = true;
+    // Whether there was more than one request lately.
+    let mut is_busy = false;
     while is_open || !waiting.is_empty() || !in_flight.is_empty() {
-        let has_room = in_flight.len() < limits.in_flight.max(1);
+        let at_once = limits.in_flight.min(outlet.publisher.at_once());
+        let has_room = in_flight.len() < at_once.max(1);
         if waiting.is_empty() || !has_room {
             tokio::select! {
                 Some(()) = in_flight.next() => (),
@@ -111,8 +115,10 @@ async fn gather<P: Publisher + 'static, J: Journal + 'static>(
             }
             continue;
         }
-        // Whoever is ready to run may still join: a moment of scheduling, not of time.
-        tokio::task::yield_now().await;
+        if is_busy || waiting.len() > 1 {
+            // Whoever is ready to run may still join: a moment of scheduling, not of time.
+            tokio::task::yield_now().await;
+        }
         while waiting.len() < limits.events
             && let Ok(request) = requests.try_recv()
         {
@@ -120,6 +126,7 @@ async fn gather<P: Publisher + 'static, J: Journal + 'static>(
         }
         let rest = waiting.split_off(fitting(&waiting, limits));
         let batch = std::mem::replace(&mut waiting, rest);
+        is_busy = batch.len() > 1 || !in_flight.is_empty();
         in_flight.push(publish_unharmed(&outlet, batch));
     }
 }

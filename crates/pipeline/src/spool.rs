@@ -41,4 +41,13 @@ impl<B: Publisher, O: Publisher> Publisher for Spool<B, O> {
             failed => failed,
         }
     }
+
+    /// In an outage one more than the outbox takes: while that is written, the next is tried with the broker.
+    fn at_once(&self) -> usize {
+        if self.spooling.load(Ordering::Relaxed) {
+            self.outbox.at_once().saturating_add(1)
+        } else {
+            self.broker.at_once()
+        }
+    }
 }

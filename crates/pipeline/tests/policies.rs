@@ -35,6 +35,7 @@ fn names(events: &[Event]) -> Vec<String> {
 
 /// Keeps what is published, unless told to fail; holds publishes while the gate is closed.
 struct Shelf {
+    at_once: usize,
     batches: Mutex<Vec<Vec<String>>>,
     failure: Mutex<Option<Failure>>,
     gate: watch::Sender<bool>,
@@ -43,6 +44,7 @@ struct Shelf {
 impl Shelf {
     fn new() -> Self {
         Self {
+            at_once: usize::MAX,
             batches: Mutex::default(),
             failure: Mutex::default(),
             gate: watch::Sender::new(true),
@@ -69,6 +71,10 @@ impl Publisher for &'static Shelf {
         }
         self.batches.lock().unwrap().push(names(events));
         Ok(Accepted::Queued)
+    }
+
+    fn at_once(&self) -> usize {
+        self.at_once
     }
 }
 
@@ -122,6 +128,42 @@ async fn what_comes_while_publishes_are_in_flight_goes_out_together_within_limit
     assert!(batches.len() < 25, "nothing was gathered: {batches:?}");
     drop(gather);
     task.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_publisher_that_takes_one_at_a_time_gets_larger_batches() {
+    let shelf = leaked(Shelf { at_once: 1, ..Shelf::new() });
+    let (gather, task) = Gather::start(shelf, unaudited(), GatherLimits::default());
+    shelf.gate.send_replace(false);
+    let take_in = |name| gather.take_in(vec![event(name)], Box::new(()));
+    let others = async {
+        // The first one is under way by then.
+        tokio::task::yield_now().await;
+        tokio::join!(take_in("b"), take_in("c"), async {
+            tokio::task::yield_now().await;
+            shelf.gate.send_replace(true);
+        })
+    };
+    let (first, (second, third, ())) = tokio::join!(take_in("a"), others);
+    for answer in [first, second, third] {
+        assert_eq!(answer, Ok(Accepted::Queued));
+    }
+    assert_eq!(shelf.batches(), [vec!["a"], vec!["b", "c"]]);
+    drop(gather);
+    task.await.unwrap();
+}
+
+#[tokio::test]
+async fn in_an_outage_the_outbox_says_how_many_publishes_it_takes() {
+    let broker = leaked(Shelf::failing(outage()));
+    let outbox = leaked(Shelf { at_once: 1, ..Shelf::new() });
+    let spool = Spool::new(broker, outbox);
+    assert_eq!(spool.at_once(), usize::MAX);
+    assert_eq!(spool.publish(&[event("a")]).await, Ok(Accepted::Spooled));
+    assert_eq!(spool.at_once(), 2);
+    *broker.failure.lock().unwrap() = None;
+    assert_eq!(spool.publish(&[event("b")]).await, Ok(Accepted::Queued));
+    assert_eq!(spool.at_once(), usize::MAX);
 }
 
 #[tokio::test]

@@ -214,6 +214,11 @@ impl Publisher for Queue {
         self.published.send_replace(());
         Ok(Accepted::Queued)
     }
+
+    /// A file has one writer.
+    fn at_once(&self) -> usize {
+        1
+    }
 }
 
 /// A length as SQLite counts.

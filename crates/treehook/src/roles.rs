@@ -239,13 +239,8 @@ impl Roles {
         let visitors =
             datadir::visitor_key(&self.config.data_dir, self.config.visitor_key.as_ref())?;
         let ledger = open_ledger(&self.config.data_dir)?;
-        let mut limits = GatherLimits::default();
-        if self.config.amqp_url.is_none() {
-            // A file has one writer. A second batch would wait for the first one's commit and be all the smaller: what
-            // comes until then shares the next.
-            limits.in_flight = 1;
-        }
-        let (gather, gathering) = Gather::start(publisher, Arc::clone(&ledger), limits);
+        let (gather, gathering) =
+            Gather::start(publisher, Arc::clone(&ledger), GatherLimits::default());
         let vitals = self.vitals.clone();
         let sources = self.config.sources.iter();
         let door = Door {

@@ -64,6 +64,10 @@ impl Publisher for Watched {
         self.refused.store(outcome.is_err(), Ordering::Relaxed);
         outcome
     }
+
+    fn at_once(&self) -> usize {
+        self.queue.at_once()
+    }
 }
 
 /// What a probe writes, in bytes: about the largest delivery.
