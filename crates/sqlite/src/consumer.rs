@@ -116,7 +116,9 @@ impl<T: Taken> QueueConsumer<T> {
             self.suspicion = self.begin(last).await;
         }
         if let Suspicion::UpTo(last_suspect) = self.suspicion {
-            if let Some(suspect) = suspicion::next(&self.queue, self.cursor, last_suspect).await? {
+            let (queue, cursor) = (self.queue.clone(), self.cursor);
+            let next = async move { suspicion::next(&queue, cursor, last_suspect).await };
+            if let Some(suspect) = self.queue.at_home(next).await? {
                 return self.hand_out_alone(suspect).await;
             }
             self.suspicion = Suspicion::Trusting;
@@ -159,7 +161,8 @@ impl<T: Taken> QueueConsumer<T> {
 
     /// What to think of the rows of a first batch, which goes up to `last`.
     async fn begin(&self, last: i64) -> Suspicion {
-        match suspicion::begin(&self.queue).await {
+        let queue = self.queue.clone();
+        match self.queue.at_home(async move { suspicion::begin(&queue).await }).await {
             Ok(false) => Suspicion::Trusting,
             Ok(true) => {
                 warn!("workers have died over and over: what they had in hand comes one by one");
@@ -199,11 +202,15 @@ impl<T: Taken> QueueConsumer<T> {
             return Ok(());
         }
         // One statement whatever their number, and so one transaction.
-        query("delete from batches where id in (select value from json_each(?1))")
-            .bind(self.settled_ids())
-            .execute(self.queue.database.writer())
-            .await
-            .map_err(failure)?;
+        let (ids, writer) = (self.settled_ids(), self.queue.database.writer().clone());
+        let deleting = async move {
+            query("delete from batches where id in (select value from json_each(?1))")
+                .bind(ids)
+                .execute(&writer)
+                .await
+                .map_err(failure)
+        };
+        self.queue.at_home(deleting).await?;
         self.settled.clear();
         Ok(())
     }
@@ -219,7 +226,8 @@ impl<T: Taken> QueueConsumer<T> {
             return;
         }
         self.shrink_at = Instant::now() + SHRINK_EVERY;
-        if let Err(error) = self.queue.shrink().await {
+        let queue = self.queue.clone();
+        if let Err(error) = self.queue.at_home(async move { queue.shrink().await }).await {
             warn!(reason = error.cause().reason, "the queue's file keeps its size: {error}");
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteAutoVacuum;
 use sqlx::{QueryBuilder, query, query_as, query_scalar};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use treehook_event::{Accepted, Compression, Event, Failure, Packet, Publisher, Timestamp};
 
@@ -79,6 +80,8 @@ pub struct Queue {
     pub(crate) database: Database,
     max_bytes: i64,
     published: Arc<watch::Sender<()>>,
+    /// The threads that it was opened on.
+    home: Handle,
 }
 
 impl Queue {
@@ -95,7 +98,17 @@ impl Queue {
     async fn ready(database: Database, limits: QueueLimits) -> Result<Self, Failure> {
         database.migrate(&MIGRATIONS).await?;
         let max_bytes = i64::try_from(limits.max_bytes).unwrap_or(i64::MAX);
-        Ok(Self { database, max_bytes, published: Arc::new(watch::Sender::new(())) })
+        let published = Arc::new(watch::Sender::new(()));
+        Ok(Self { database, max_bytes, published, home: Handle::current() })
+    }
+
+    /// What needs the writer, whoever asks for it: on the threads that the queue was opened on. Those of a worker may
+    /// wait for a core for long, and whoever publishes would wait for them to hand the writer back.
+    pub(crate) async fn at_home<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>> + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.home.spawn(work).await.unwrap_or_else(|error| Err(Failure::fatal("panic", error)))
     }
 
     /// A consumer that starts at the oldest event.
@@ -116,8 +129,12 @@ impl Queue {
 
     /// The worker ends in good order, whatever it has left: nothing killed it.
     pub async fn end_well(&self) -> Result<(), Failure> {
-        let mut connection = self.database.writer().acquire().await.map_err(failure)?;
-        suspicion::forget(&mut connection).await
+        let writer = self.database.writer().clone();
+        let forgetting = async move {
+            let mut connection = writer.acquire().await.map_err(failure)?;
+            suspicion::forget(&mut connection).await
+        };
+        self.at_home(forgetting).await
     }
 
     /// What is in the queue, whichever process put it there.
