@@ -102,8 +102,6 @@ async fn gather<P: Publisher + 'static, J: Journal + 'static>(
     let mut in_flight = FuturesUnordered::new();
     let mut waiting: Vec<Waiting> = Vec::new();
     let mut is_open = true;
-    // Whether there was more than one request lately.
-    let mut is_busy = false;
     while is_open || !waiting.is_empty() || !in_flight.is_empty() {
         let at_once = limits.in_flight.min(outlet.publisher.at_once());
         let has_room = in_flight.len() < at_once.max(1);
@@ -115,10 +113,8 @@ async fn gather<P: Publisher + 'static, J: Journal + 'static>(
             }
             continue;
         }
-        if is_busy || waiting.len() > 1 {
-            // Whoever is ready to run may still join: a moment of scheduling, not of time.
-            tokio::task::yield_now().await;
-        }
+        // Whoever is ready to run may still join: a moment of scheduling, not of time.
+        tokio::task::yield_now().await;
         while waiting.len() < limits.events
             && let Ok(request) = requests.try_recv()
         {
@@ -126,7 +122,6 @@ async fn gather<P: Publisher + 'static, J: Journal + 'static>(
         }
         let rest = waiting.split_off(fitting(&waiting, limits));
         let batch = std::mem::replace(&mut waiting, rest);
-        is_busy = batch.len() > 1 || !in_flight.is_empty();
         in_flight.push(publish_unharmed(&outlet, batch));
     }
 }

@@ -137,8 +137,10 @@ async fn a_publisher_that_takes_one_at_a_time_gets_larger_batches() {
     shelf.gate.send_replace(false);
     let take_in = |name| gather.take_in(vec![event(name)], Box::new(()));
     let others = async {
-        // The first one is under way by then.
-        tokio::task::yield_now().await;
+        // Until the first one is under way.
+        while shelf.gate.receiver_count() == 0 {
+            tokio::task::yield_now().await;
+        }
         tokio::join!(take_in("b"), take_in("c"), async {
             tokio::task::yield_now().await;
             shelf.gate.send_replace(true);

@@ -210,7 +210,11 @@ impl<T: Taken> QueueConsumer<T> {
                 .await
                 .map_err(failure)
         };
-        self.queue.at_home(deleting).await?;
+        // Whoever is not wary is no worker, and at home already.
+        match self.suspicion {
+            Suspicion::None => deleting.await?,
+            _ => self.queue.at_home(deleting).await?,
+        };
         self.settled.clear();
         Ok(())
     }

@@ -134,6 +134,20 @@ impl Database {
         Self { path, writer, readers, mover, log: Arc::default(), move_bytes }
     }
 
+    /// The same file for whoever works on other threads: read through connections of its own, and written through the
+    /// one that everybody shares, who stand in line for it. A connection's thread is as urgent as the one that opened
+    /// it, and so the shared ones are opened anew from here.
+    pub(crate) async fn moved_here(&self, shape: &Shape) -> Result<Self, Failure> {
+        for connections in [&self.writer, &self.mover] {
+            let connection = connections.acquire().await.map_err(failure)?;
+            connection.close().await.map_err(failure)?;
+            drop(connections.acquire().await.map_err(failure)?);
+        }
+        let (writer, mover) = (self.writer.clone(), self.mover.clone());
+        let log = Arc::clone(&self.log);
+        Ok(Self { writer, mover, log, ..Self::connect(self.path.clone(), shape) })
+    }
+
     /// Brings the schema up to date.
     pub(crate) async fn migrate(&self, migrator: &Migrator) -> Result<(), Failure> {
         // The migrator takes no lock of its own with SQLite. Inside this transaction whoever comes

@@ -52,6 +52,12 @@ impl Store {
         Ok(Self { database: Database::open_existing(directory, &SHAPE).await? })
     }
 
+    /// The same store for a worker on other threads. Whatever is written from now on, through any handle, is written by
+    /// a thread that is started from here, and that inherits this one's priority.
+    pub async fn moved_here(&self) -> Result<Self, Failure> {
+        Ok(Self { database: self.database.moved_here(&SHAPE).await? })
+    }
+
     /// Brings the schema up to date. Safe when several processes start at once.
     pub async fn migrate(&self) -> Result<(), Failure> {
         self.database.migrate(&MIGRATIONS).await

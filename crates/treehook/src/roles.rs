@@ -97,7 +97,7 @@ impl Roles {
         match (broker, &store) {
             (None, _) => {
                 let patient = Threads::that_wait()?;
-                self.start_embedded_worker(&patient, &background, queue, migrate);
+                self.start_embedded_worker(&patient, &background, queue, store.clone(), migrate);
                 self.threads.push(patient);
             }
             (Some(broker), Store::Postgres(server)) => self.start_worker(&broker, server, migrate),

@@ -45,6 +45,14 @@ impl Store {
         }
     }
 
+    /// The same store for a worker on these threads, which write it from now on; a server has threads of its own.
+    pub(crate) async fn moved_here(&self) -> Result<Self, Failure> {
+        match self {
+            Self::Postgres(store) => Ok(Self::Postgres(store.clone())),
+            Self::Sqlite(store) => store.moved_here().await.map(Self::Sqlite),
+        }
+    }
+
     /// The store of a server, which need not be there yet.
     pub(crate) fn server(url: &SecretString) -> Result<treehook_postgres::Store, Failure> {
         let options = treehook_postgres::StoreOptions {
@@ -233,5 +241,43 @@ impl EventStore for Store {
 
     async fn verify(&self, repair: bool) -> Result<Vec<Difference>, Failure> {
         each!(self, store => store.verify(repair))
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+mod tests {
+    use std::fs::{read_dir, read_to_string};
+
+    use super::*;
+    use crate::threads::Threads;
+
+    /// Threads of SQLite's connections in this process that have what nobody else wants.
+    fn idle_connections() -> usize {
+        const SCHED_IDLE: &str = "5";
+        let threads = read_dir("/proc/self/task").unwrap();
+        // A thread may be gone by the time that it is looked at.
+        let stats =
+            threads.filter_map(|thread| read_to_string(thread.ok()?.path().join("stat")).ok());
+        let is_idle = |stat: &String| {
+            let (name, rest) = stat.rsplit_once(')').unwrap();
+            // The 41st field; the third comes after the name (proc_pid_stat(5)).
+            name.contains("(sqlx-sqlite") && rest.split_whitespace().nth(38) == Some(SCHED_IDLE)
+        };
+        stats.filter(is_idle).count()
+    }
+
+    #[tokio::test]
+    async fn a_store_that_has_moved_is_written_by_a_thread_like_those_it_moved_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(None, folder.path()).await.unwrap();
+        store.migrate().await.unwrap();
+        assert_eq!(idle_connections(), 0);
+        let (waiting, there) = (Threads::that_wait().unwrap(), store.clone());
+        let moved = waiting.run(async move { there.moved_here().await }).await.unwrap();
+        assert_eq!(idle_connections(), 2);
+        moved.ready().await.unwrap();
+        store.ready().await.unwrap();
+        assert_eq!(idle_connections(), 2);
     }
 }

@@ -132,6 +132,17 @@ async fn rows_that_cannot_be_read_do_not_stop_recording_and_are_mended_later() {
 }
 
 #[tokio::test]
+async fn a_store_that_has_moved_is_still_the_same_and_so_is_the_one_it_was() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path()).await;
+    store.record(&[click(1, noon())], noon()).await.unwrap();
+    let moved = store.moved_here().await.unwrap();
+    moved.record(&[click(1, noon()), click(2, noon())], noon()).await.unwrap();
+    store.record(&[click(2, noon()), click(3, noon())], noon()).await.unwrap();
+    assert_eq!((clicks_of(&store).await, clicks_of(&moved).await), (3, 3));
+}
+
+#[tokio::test]
 async fn retention_drops_whole_days_and_keeps_the_edge() {
     let folder = TempDir::new().unwrap();
     let store = open(folder.path()).await;

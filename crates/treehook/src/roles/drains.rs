@@ -1,12 +1,10 @@
 //! What drains a queue: the relay, and the workers of either mode.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use metrics::counter;
-use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use treehook_event::Failure;
@@ -64,12 +62,12 @@ impl Roles {
         patient: &Threads,
         insistent: &Threads,
         queue: Queue,
+        store: Store,
         migrate: bool,
     ) {
         let worker = EmbeddedWorker {
             queue: queue.clone(),
-            database_url: self.config.database_url.clone(),
-            data_dir: self.config.data_dir.clone(),
+            store,
             migrate,
             limits: self.limits(),
             retention_ms: self.config.retention_ms(),
@@ -153,8 +151,7 @@ impl Roles {
 #[derive(Clone)]
 struct EmbeddedWorker {
     queue: Queue,
-    database_url: Option<SecretString>,
-    data_dir: PathBuf,
+    store: Store,
     migrate: bool,
     limits: Limits,
     retention_ms: i64,
@@ -164,11 +161,11 @@ struct EmbeddedWorker {
 }
 
 impl EmbeddedWorker {
-    /// Works until told to stop, on the threads that it is called on, and on those of a store of its own.
+    /// Works until told to stop, on the threads that it is called on, and on those that write its store meanwhile.
     async fn work(self, stop: CancellationToken) -> Result<(), Failure> {
         let mut backoff = Backoff::default();
         let store = loop {
-            match Store::open(self.database_url.as_ref(), &self.data_dir).await {
+            match self.store.moved_here().await {
                 Ok(store) => break store,
                 Err(failure) => {
                     let ended = self.resilience.judge(Err(failure), &mut backoff, &stop).await;
