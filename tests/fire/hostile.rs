@@ -1,16 +1,16 @@
 //! Peers who mean harm, by the thousand: good traffic goes on. They have a thread of their own, so that those who mean
 //! well wait for the receiver and not for them.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use treehook_simulator::{LoadReport, Progress, RetryPolicy, Traffic};
 
@@ -23,6 +23,17 @@ const RATE: f64 = 50.0;
 /// Connections of those who do not.
 const IDLE: usize = 10_000;
 const SLOW: usize = 1000;
+/// Addresses that they come from. Each connection takes a port of its address for a minute: those of a single one would
+/// soon be used up, and good traffic with them.
+const HOMES: [Ipv4Addr; 4] = [
+    Ipv4Addr::new(127, 0, 0, 2),
+    Ipv4Addr::new(127, 0, 0, 3),
+    Ipv4Addr::new(127, 0, 0, 4),
+    Ipv4Addr::new(127, 0, 0, 5),
+];
+/// When whoever is turned out comes back. At once, they would keep the kernel's backlog full on a fast machine, and whether
+/// a newcomer finds a place there would be the kernel's choice alone.
+const COMES_BACK_AFTER: Duration = Duration::from_millis(250);
 /// What a receiver publishes of its own accord meanwhile, at most: each second what it has promised.
 const STATEMENTS: u64 = 30;
 /// Files that the test itself needs where no more are allowed than connections would take.
@@ -44,7 +55,8 @@ async fn ten_thousand_idle_connections_keep_nobody_out() {
     for number in 0..idle {
         // Some say nothing, some begin and never end.
         let opening: &[u8] = if number % 2 == 0 { b"" } else { b"POST /webhooks/lin" };
-        crowd.spawn(sit(door, opening, stop.clone()));
+        let home = HOMES[number % HOMES.len()];
+        crowd.spawn(sit(door, home, opening, stop.clone()));
     }
     let during = good_traffic(door, Duration::from_secs(15), 2).await;
     // Somebody who was not there before gets in as well.
@@ -203,14 +215,17 @@ fn files_allowed(process: &str) -> usize {
 }
 
 /// Connects and stays, and comes again when it is shown the door.
-async fn sit(door: SocketAddr, opening: &[u8], stop: CancellationToken) {
+async fn sit(door: SocketAddr, home: Ipv4Addr, opening: &[u8], stop: CancellationToken) {
     let sitting = async {
         loop {
-            let Ok(mut stream) = TcpStream::connect(door).await else { continue };
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind((home, 0).into()).unwrap();
+            let Ok(mut stream) = socket.connect(door).await else { continue };
             if stream.write_all(opening).await.is_ok() {
                 // Whatever it says, the end of it is what counts.
                 drop(stream.read_to_end(&mut Vec::new()).await);
             }
+            sleep(COMES_BACK_AFTER).await;
         }
     };
     tokio::select! {
