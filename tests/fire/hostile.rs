@@ -220,8 +220,9 @@ async fn sit(door: SocketAddr, home: Ipv4Addr, opening: &[u8], stop: Cancellatio
         loop {
             let socket = TcpSocket::new_v4().unwrap();
             socket.bind((home, 0).into()).unwrap();
-            let Ok(mut stream) = socket.connect(door).await else { continue };
-            if stream.write_all(opening).await.is_ok() {
+            if let Ok(mut stream) = socket.connect(door).await
+                && stream.write_all(opening).await.is_ok()
+            {
                 // Whatever it says, the end of it is what counts.
                 drop(stream.read_to_end(&mut Vec::new()).await);
             }

@@ -10,6 +10,7 @@ use thread_priority::{
     set_thread_priority_and_policy, thread_native_id, thread_schedule_policy,
 };
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 use treehook_event::Failure;
 
@@ -34,8 +35,8 @@ impl Threads {
     pub(crate) fn that_wait() -> Result<Self, Failure> {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(1).thread_name("waiting").on_thread_start(|| {
-            give_way();
             wait_for_a_core();
+            give_way();
         });
         Self::start(builder)
     }
@@ -62,7 +63,7 @@ impl Threads {
         &self,
         task: impl Future<Output = Result<T, Failure>> + Send + 'static,
     ) -> Result<T, Failure> {
-        self.handle().spawn(task).await.unwrap_or_else(|error| Err(Failure::fatal("panic", error)))
+        run_on(self.handle(), task).await
     }
 }
 
@@ -73,6 +74,19 @@ impl Drop for Threads {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Starts something on other threads. It ends with whoever awaits it.
+pub(crate) fn run_on<T, F>(
+    threads: &Handle,
+    task: F,
+) -> impl Future<Output = Result<T, Failure>> + use<T, F>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, Failure>> + Send + 'static,
+{
+    let running = AbortOnDropHandle::new(threads.spawn(task));
+    async { running.await.unwrap_or_else(|error| Err(Failure::fatal("panic", error))) }
 }
 
 /// This thread, and those that it starts.
@@ -88,7 +102,7 @@ fn give_way() {
 fn wait_for_a_core() {
     let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
     let outcome = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
-    // It goes on to make the thread less nice, which changes nothing beside this policy, and may be forbidden.
+    // It goes on to reset how nice the thread is, which means nothing beside this policy, and may be forbidden.
     if thread_schedule_policy() != Ok(idle) {
         warn!("the worker takes a share of the cores: {outcome:?}");
     }

@@ -17,8 +17,9 @@ use super::turns::{Mood, take_turns};
 use crate::books;
 use crate::clock;
 use crate::store::Store;
-use crate::threads::Threads;
+use crate::threads::{Threads, run_on};
 use crate::upkeep::{Resilience, keep_caught_up, keep_up, prepared};
+use crate::vitals::oldest_seconds;
 
 impl Roles {
     /// Gives way while `accepted` changes: to what comes in through the front door meanwhile.
@@ -83,14 +84,12 @@ impl Roles {
                     Mood::Patient => &patient,
                     Mood::Insistent => &insistent,
                 };
-                let working = threads.spawn(worker.clone().work(turn));
-                async { working.await.unwrap_or_else(|error| Err(Failure::fatal("panic", error))) }
+                run_on(threads, worker.clone().work(turn))
             };
             // A queue that cannot be read is told of elsewhere, and no reason to insist.
             let waits = || async {
-                let oldest = queue.depth().await.ok().and_then(|depth| depth.oldest);
-                let millis = oldest.map_or(0, |oldest| clock::now().millis_since(oldest).max(0));
-                Duration::from_millis(millis.unsigned_abs())
+                let seconds = queue.depth().await.ok().as_ref().and_then(oldest_seconds);
+                seconds.map_or(Duration::ZERO, Duration::from_secs_f64)
             };
             take_turns(&stop, work, waits).await
         });
