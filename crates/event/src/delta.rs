@@ -1,8 +1,14 @@
 //! What a batch adds, as bytes: it may be kept for a while before it is added.
 
-use crate::names::ProfileId;
+use serde::Deserialize;
+
+use crate::moment::{Day, Hour, Minute};
+use crate::names::{LinkId, ProfileId};
 use crate::packed::{Packed, name_in_bytes};
-use crate::rollup::Rollup;
+use crate::projection::{LinkState, ProfileState};
+use crate::report::MilestoneRow;
+use crate::rollup::{Counts, Dimension, OfLink, OfProfile, Rollup};
+use crate::sketch::Sketch;
 
 /// Which deltas this version writes, and reads: up to this one.
 pub const DELTA_VERSION: i16 = 2;
@@ -20,13 +26,17 @@ impl Rollup {
         Packed::from(self).to_bytes()
     }
 
-    /// Read back, by the version that wrote it; damaged bytes are an error, never a number.
-    pub fn from_delta(version: i16, bytes: &[u8]) -> Result<Self, BadDelta> {
+    /// With what a delta adds, read by the version that wrote it; damaged bytes are an error, never a number.
+    pub fn with_delta(mut self, version: i16, bytes: &[u8]) -> Result<Self, BadDelta> {
         match version {
-            DELTA_VERSION => Packed::rollup(bytes),
-            JSON_VERSION => serde_json::from_slice(bytes).map_err(|_| BadDelta),
-            _ => Err(BadDelta),
+            DELTA_VERSION => Packed::add_to(&mut self, bytes)?,
+            JSON_VERSION => {
+                let flat: Flat = serde_json::from_slice(bytes).map_err(|_| BadDelta)?;
+                flat.add_to(&mut self);
+            }
+            _ => return Err(BadDelta),
         }
+        Ok(self)
     }
 }
 
@@ -38,20 +48,63 @@ pub fn traces_in_delta(profile: &ProfileId) -> [Vec<u8>; 2] {
     [name_in_bytes(profile), quoted]
 }
 
-/// A map as a list of pairs, since JSON knows texts alone as keys.
-pub(crate) mod pairs {
-    use std::collections::BTreeMap;
+/// A delta of the first version: lists of keys and values.
+#[derive(Deserialize)]
+struct Flat {
+    link_hours: Vec<((ProfileId, LinkId, Hour), u64)>,
+    profile_hours: Vec<((ProfileId, Hour), Counts)>,
+    profile_minutes: Vec<((ProfileId, Minute), Counts)>,
+    audience: Vec<((ProfileId, Day, Dimension, String), u64)>,
+    profile_visitors: Vec<((ProfileId, Day), Sketch)>,
+    link_visitors: Vec<((ProfileId, LinkId, Day), Sketch)>,
+    links: Vec<((ProfileId, LinkId), LinkState)>,
+    profiles: Vec<(ProfileId, ProfileState)>,
+    milestones: Vec<MilestoneRow>,
+}
 
-    use serde::{Deserialize, Deserializer};
-
-    pub(crate) fn deserialize<'de, K, V, D>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
-    where
-        K: Deserialize<'de> + Ord,
-        V: Deserialize<'de>,
-        D: Deserializer<'de>,
-    {
-        Ok(Vec::deserialize(deserializer)?.into_iter().collect())
+impl Flat {
+    fn add_to(self, rollup: &mut Rollup) {
+        for ((profile, link, hour), clicks) in self.link_hours {
+            change_link(rollup, &profile, &link, |of| *of.hours.entry(hour).or_default() += clicks);
+        }
+        for ((profile, hour), counts) in self.profile_hours {
+            rollup.change(profile.as_str(), |of| of.hours.entry(hour).or_default().merge(counts));
+        }
+        for ((profile, minute), counts) in self.profile_minutes {
+            let change = |of: &mut OfProfile| of.minutes.entry(minute).or_default().merge(counts);
+            rollup.change(profile.as_str(), change);
+        }
+        for ((profile, day, dimension, value), clicks) in self.audience {
+            let change = |of: &mut OfProfile| of.add_audience(day, dimension, &value, clicks);
+            rollup.change(profile.as_str(), change);
+        }
+        for ((profile, day), visitors) in self.profile_visitors {
+            rollup.change(profile.as_str(), |of| of.visitors_on(day).merge(&visitors));
+        }
+        for ((profile, link, day), visitors) in self.link_visitors {
+            change_link(rollup, &profile, &link, |of| of.visitors_on(day).merge(&visitors));
+        }
+        for ((profile, link), said) in self.links {
+            change_link(rollup, &profile, &link, |of| of.say(said));
+        }
+        for (profile, said) in self.profiles {
+            rollup.change(profile.as_str(), |of| {
+                if !said.is_blank() {
+                    of.say(said)
+                }
+            });
+        }
+        rollup.milestones.extend(self.milestones);
     }
+}
+
+fn change_link(
+    rollup: &mut Rollup,
+    profile: &ProfileId,
+    link: &LinkId,
+    act: impl FnOnce(&mut OfLink),
+) {
+    rollup.change(profile.as_str(), |of| of.change_link(link.as_str(), act));
 }
 
 #[cfg(test)]
@@ -72,6 +125,10 @@ mod tests {
             body,
             payload: "{}".into(),
         }
+    }
+
+    fn read(version: i16, bytes: &[u8]) -> Result<Rollup, BadDelta> {
+        Rollup::default().with_delta(version, bytes)
     }
 
     fn named(profile: &str) -> ProfileFields {
@@ -109,9 +166,9 @@ mod tests {
             event("b", Body::Profile(named)),
             event("c", Body::Milestone(milestone)),
         ]);
-        let back = Rollup::from_delta(DELTA_VERSION, &rollup.to_delta()).expect("our own bytes");
-        assert_eq!(back.links, rollup.links);
-        assert_eq!(back.profiles, rollup.profiles);
+        let back = read(DELTA_VERSION, &rollup.to_delta()).expect("our own bytes");
+        assert!(back.links().eq(rollup.links()));
+        assert!(back.profiles().eq(rollup.profiles()));
         assert_eq!(back.milestones, rollup.milestones);
     }
 
@@ -131,13 +188,11 @@ mod tests {
                 event(&n.to_string(), Body::Visit(visit))
             });
             let rollup = fold(&visits.collect::<Vec<_>>());
-            let mut back = Rollup::from_delta(DELTA_VERSION, &rollup.to_delta()).expect("our own");
+            let mut back = read(DELTA_VERSION, &rollup.to_delta()).expect("our own");
             let counts = |of: &Rollup| -> Vec<u64> {
-                of.link_visitors
-                    .values()
-                    .chain(of.profile_visitors.values())
-                    .map(Sketch::count)
-                    .collect()
+                let of_links = of.link_visitors().map(|(.., seen)| seen);
+                let of_profiles = of.profile_visitors().map(|(.., seen)| seen);
+                of_links.chain(of_profiles).map(Sketch::count).collect()
             };
             assert_eq!(counts(&back), counts(&rollup));
             // Nobody is counted twice.
@@ -156,19 +211,24 @@ mod tests {
             "profile_visitors":[[["p",19675],[14,7,8]]],
             "link_visitors":[[["p","l",19675],[12,7,8]]],
             "links":[[["p","l"],{}]],"profiles":[["p",{}]],"milestones":[]}"#;
-        let rollup = Rollup::from_delta(1, written).expect("what it wrote");
-        let back = Rollup::from_delta(DELTA_VERSION, &rollup.to_delta()).expect("our own bytes");
-        assert_eq!(back.link_hours, rollup.link_hours);
-        assert_eq!(back.profile_hours, rollup.profile_hours);
-        assert_eq!(back.profile_minutes, rollup.profile_minutes);
-        assert_eq!(back.audience, rollup.audience);
-        assert_eq!((&back.links, &back.profiles), (&rollup.links, &rollup.profiles));
-        for visitors in
-            [&back.profile_visitors.values().next(), &back.link_visitors.values().next()]
-        {
-            assert_eq!(visitors.map(Sketch::count), Some(2));
+        let profile = ProfileId::trusted("p");
+        let rollup = read(1, written).expect("what it wrote");
+        let back = read(DELTA_VERSION, &rollup.to_delta()).expect("our own bytes");
+        assert!(back.link_hours().eq(rollup.link_hours()) && rollup.link_hours().count() == 1);
+        assert!(back.profile_hours().eq(rollup.profile_hours()));
+        let now = Timestamp::from_seconds(28_333_333 * 60);
+        let minutes = [(&profile, now.minute(), Counts { views: 1, clicks: 2 })];
+        assert_eq!(back.live_minutes(now), minutes);
+        assert_eq!(rollup.live_minutes(now), minutes);
+        let audience = [(&profile, Day(19675), Dimension::Country, "DE", 2)];
+        assert!(back.audience().eq(audience) && rollup.audience().eq(audience));
+        assert!(back.links().eq(rollup.links()) && rollup.links().count() == 1);
+        assert!(back.profiles().eq([(&profile, None)]) && rollup.profiles().eq(back.profiles()));
+        for of in [&back, &rollup] {
+            assert!(of.profile_visitors().map(|(.., seen)| seen.count()).eq([2]));
+            assert!(of.link_visitors().map(|(.., seen)| seen.count()).eq([2]));
         }
-        let traces = traces_in_delta(&ProfileId::trusted("p"));
+        let traces = traces_in_delta(&profile);
         let holds =
             |bytes: &[u8], trace: &[u8]| bytes.windows(trace.len()).any(|held| held == trace);
         assert!(holds(&back.to_delta(), &traces[0]) && holds(written, &traces[1]));
@@ -181,12 +241,12 @@ mod tests {
         for bytes in
             [&b""[..], b"{}", b"[]", b"\xff", &whole[1..], &whole[..whole.len() - 1], &longer]
         {
-            assert_eq!(Rollup::from_delta(DELTA_VERSION, bytes).err(), Some(BadDelta), "{bytes:?}");
+            assert_eq!(read(DELTA_VERSION, bytes).err(), Some(BadDelta), "{bytes:?}");
         }
         for (version, bytes) in
             [(1, &b"{}"[..]), (1, &whole), (0, &whole), (DELTA_VERSION + 1, &whole)]
         {
-            assert_eq!(Rollup::from_delta(version, bytes).err(), Some(BadDelta), "{version}");
+            assert_eq!(read(version, bytes).err(), Some(BadDelta), "{version}");
         }
         for strange in ["[]", "[13,1]", "[12,-1]", "\"?\"", "\"AAAA\"", "7", "null"] {
             assert!(serde_json::from_str::<Sketch>(strange).is_err(), "{strange}");

@@ -1,13 +1,13 @@
 //! How events count: a batch folded into what has to be added to the store, ordered by key.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::ops::Bound;
 
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 
-use crate::delta::pairs;
-use crate::derive::Device;
-use crate::event::{Body, Event, Milestone, Visit, VisitKind};
+use crate::event::{Body, Event, Visit, VisitKind};
 use crate::moment::{Day, Hour, Minute, Timestamp};
 use crate::names::{LinkId, ProfileId};
 use crate::projection::{LinkState, ProfileState, Stamp};
@@ -31,7 +31,7 @@ impl Counts {
         }
     }
 
-    fn merge(&mut self, other: Self) {
+    pub(crate) fn merge(&mut self, other: Self) {
         self.views += other.views;
         self.clicks += other.clicks;
     }
@@ -56,7 +56,7 @@ pub struct MinuteCount {
 pub enum Dimension {
     /// ISO 3166-1 alpha-2 or `unknown`.
     Country,
-    /// A [`Device`].
+    /// A [`Device`](crate::Device).
     Device,
     /// A host, `direct` or `unknown`.
     Referrer,
@@ -78,35 +78,41 @@ impl Dimension {
     }
 }
 
-/// What a batch adds. Every map is ordered, so that two workers always lock rows in the same order.
-#[derive(Debug, Clone, Default, Deserialize)]
+/// What a batch adds, by profile and link, so that a name stands once for all of it. All of it is told in order of key, so
+/// that two workers always lock rows in the same order.
+#[derive(Debug, Clone, Default)]
 pub struct Rollup {
-    /// Clicks per link and UTC hour.
-    #[serde(with = "pairs")]
-    pub link_hours: BTreeMap<(ProfileId, LinkId, Hour), u64>,
-    /// Views and clicks per profile and UTC hour.
-    #[serde(with = "pairs")]
-    pub profile_hours: BTreeMap<(ProfileId, Hour), Counts>,
-    /// The same by minute: of these a store keeps the latest alone.
-    #[serde(with = "pairs")]
-    pub profile_minutes: BTreeMap<(ProfileId, Minute), Counts>,
-    /// Clicks per profile, UTC day and value of a dimension.
-    #[serde(with = "pairs")]
-    pub audience: BTreeMap<(ProfileId, Day, Dimension, String), u64>,
-    /// Visitors per profile and UTC day: whoever viewed or clicked.
-    #[serde(with = "pairs")]
-    pub profile_visitors: BTreeMap<(ProfileId, Day), Sketch>,
-    /// Visitors per link and UTC day.
-    #[serde(with = "pairs")]
-    pub link_visitors: BTreeMap<(ProfileId, LinkId, Day), Sketch>,
-    /// What the batch says of links.
-    #[serde(with = "pairs")]
-    pub links: BTreeMap<(ProfileId, LinkId), LinkState>,
-    /// Every profile that the batch names, with what it says of it.
-    #[serde(with = "pairs")]
-    pub profiles: BTreeMap<ProfileId, ProfileState>,
+    /// Every profile that the batch names.
+    pub(crate) profiles: BTreeMap<ProfileId, OfProfile>,
     /// Milestones reached.
     pub milestones: Vec<MilestoneRow>,
+}
+
+/// What a batch adds to a profile.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OfProfile {
+    /// What it says of it.
+    pub(crate) said: Option<Box<ProfileState>>,
+    /// Views and clicks per UTC hour.
+    pub(crate) hours: LiteMap<Hour, Counts>,
+    /// The same by minute: of these a store keeps the latest alone.
+    pub(crate) minutes: BTreeMap<Minute, Counts>,
+    /// Clicks per UTC day, by the values of each dimension.
+    pub(crate) audience: LiteMap<(Day, Dimension), BTreeMap<Box<str>, u64>>,
+    /// Visitors per UTC day: whoever viewed or clicked.
+    pub(crate) visitors: LiteMap<Day, Sketch>,
+    pub(crate) links: BTreeMap<LinkId, OfLink>,
+}
+
+/// What a batch adds to a link.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OfLink {
+    /// What it says of it, if anything.
+    pub(crate) said: Option<Box<LinkState>>,
+    /// Clicks per UTC hour.
+    pub(crate) hours: LiteMap<Hour, u64>,
+    /// Visitors per UTC day.
+    pub(crate) visitors: LiteMap<Day, Sketch>,
 }
 
 /// Folds events that are recorded for the first time. The caller has removed duplicates.
@@ -116,59 +122,44 @@ pub fn fold<'a>(events: impl IntoIterator<Item = &'a Event>) -> Rollup {
     rollup
 }
 
-fn add_each<K: Ord, V>(mine: &mut BTreeMap<K, V>, theirs: BTreeMap<K, V>, add: impl Fn(&mut V, V)) {
-    for (key, value) in theirs {
-        match mine.entry(key) {
-            Entry::Vacant(place) => drop(place.insert(value)),
-            Entry::Occupied(mut place) => add(place.get_mut(), value),
-        }
+/// Changes what stands under a name, which is copied where nothing does yet.
+pub(crate) fn change<K, V: Default, T>(
+    map: &mut BTreeMap<K, V>,
+    name: &str,
+    copied: impl FnOnce(&str) -> K,
+    act: impl FnOnce(&mut V) -> T,
+) -> T
+where
+    K: Ord + Borrow<str>,
+{
+    if let Some(value) = map.get_mut(name) {
+        return act(value);
     }
+    act(map.entry(copied(name)).or_default())
 }
 
 impl Rollup {
     /// As [`fold`], on top of what has been folded already.
     pub fn take_in<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
         for event in events {
-            if let Some(profile_id) = event.profile_id()
-                && !self.profiles.contains_key(profile_id)
-            {
-                self.profiles.insert(profile_id.clone(), ProfileState::default());
+            if let Some(profile_id) = event.profile_id() {
+                self.change(profile_id.as_str(), |profile| profile.add(event));
             }
-            self.add(event);
-        }
-    }
-
-    /// The minutes that are young enough to be kept at `now`, in order.
-    pub fn live_minutes(&self, now: Timestamp) -> Vec<(&ProfileId, Minute, Counts)> {
-        let oldest = Minute(now.minute().0 - LIVE_MINUTES);
-        let minutes = self.profile_minutes.iter().filter(|((_, minute), _)| *minute > oldest);
-        minutes.map(|((profile, minute), counts)| (profile, *minute, *counts)).collect()
-    }
-
-    /// Clicks per link and UTC day, in order: the sums of `link_hours`.
-    pub fn link_days(&self) -> Vec<(&ProfileId, &LinkId, Day, u64)> {
-        let mut days: Vec<(&ProfileId, &LinkId, Day, u64)> = Vec::new();
-        for ((profile, link, hour), clicks) in &self.link_hours {
-            let day = hour.day();
-            match days.last_mut() {
-                Some(last) if (last.0, last.1, last.2) == (profile, link, day) => last.3 += clicks,
-                Some(_) | None => days.push((profile, link, day, *clicks)),
+            if let Body::Milestone(milestone) = &event.body {
+                self.milestones.push(MilestoneRow {
+                    key: event.key(),
+                    milestone: milestone.clone(),
+                    at: event.occurred_at,
+                });
             }
         }
-        days
     }
 
     /// Adds what another batch brings. In whatever order they are added, the sum is the same.
     pub fn merge(&mut self, other: Self) {
-        add_each(&mut self.link_hours, other.link_hours, |mine, theirs| *mine += theirs);
-        add_each(&mut self.profile_hours, other.profile_hours, Counts::merge);
-        add_each(&mut self.profile_minutes, other.profile_minutes, Counts::merge);
-        add_each(&mut self.audience, other.audience, |mine, theirs| *mine += theirs);
-        let merge = |mine: &mut Sketch, theirs| mine.merge(&theirs);
-        add_each(&mut self.profile_visitors, other.profile_visitors, merge);
-        add_each(&mut self.link_visitors, other.link_visitors, merge);
-        add_each(&mut self.links, other.links, |mine, theirs| mine.merge(&theirs));
-        add_each(&mut self.profiles, other.profiles, |mine, theirs| mine.merge(&theirs));
+        for (name, theirs) in other.profiles {
+            self.profiles.entry(name).or_default().merge(theirs);
+        }
         self.milestones.extend(other.milestones);
     }
 
@@ -178,68 +169,206 @@ impl Rollup {
         self.profiles.is_empty()
     }
 
+    /// Clicks per link and UTC hour.
+    pub fn link_hours(&self) -> impl Iterator<Item = (&ProfileId, &LinkId, Hour, u64)> {
+        self.of_links().flat_map(|(profile, name, link)| {
+            link.hours.iter().map(move |(hour, clicks)| (profile, name, *hour, *clicks))
+        })
+    }
+
+    /// Clicks per link and UTC day: the sums of [`link_hours`](Self::link_hours).
+    pub fn link_days(&self) -> Vec<(&ProfileId, &LinkId, Day, u64)> {
+        let mut days: Vec<(&ProfileId, &LinkId, Day, u64)> = Vec::new();
+        for (profile, name, link) in self.of_links() {
+            let first = days.len();
+            for (hour, clicks) in &link.hours {
+                let day = hour.day();
+                match days[first..].last_mut() {
+                    Some(last) if last.2 == day => last.3 += clicks,
+                    Some(_) | None => days.push((profile, name, day, *clicks)),
+                }
+            }
+        }
+        days
+    }
+
+    /// Views and clicks per profile and UTC hour.
+    pub fn profile_hours(&self) -> impl Iterator<Item = (&ProfileId, Hour, Counts)> {
+        self.profiles.iter().flat_map(|(name, profile)| {
+            profile.hours.iter().map(move |(hour, counts)| (name, *hour, *counts))
+        })
+    }
+
+    /// Views and clicks per profile and minute, where that is young enough to be kept at `now`.
+    pub fn live_minutes(&self, now: Timestamp) -> Vec<(&ProfileId, Minute, Counts)> {
+        let oldest = Minute(now.minute().0 - LIVE_MINUTES);
+        let live = self.profiles.iter().flat_map(|(name, profile)| {
+            let minutes = profile.minutes.range((Bound::Excluded(oldest), Bound::Unbounded));
+            minutes.map(move |(minute, counts)| (name, *minute, *counts))
+        });
+        live.collect()
+    }
+
+    /// Clicks per profile, UTC day and value of a dimension.
+    pub fn audience(&self) -> impl Iterator<Item = (&ProfileId, Day, Dimension, &str, u64)> {
+        self.profiles.iter().flat_map(|(name, profile)| {
+            profile.audience().map(move |(day, by, value, clicks)| (name, day, by, value, clicks))
+        })
+    }
+
+    /// Visitors per profile and UTC day: whoever viewed or clicked.
+    pub fn profile_visitors(&self) -> impl Iterator<Item = (&ProfileId, Day, &Sketch)> {
+        self.profiles.iter().flat_map(|(name, profile)| {
+            profile.visitors.iter().map(move |(day, visitors)| (name, *day, visitors))
+        })
+    }
+
+    /// Visitors per link and UTC day.
+    pub fn link_visitors(&self) -> impl Iterator<Item = (&ProfileId, &LinkId, Day, &Sketch)> {
+        self.of_links().flat_map(|(profile, name, link)| {
+            link.visitors.iter().map(move |(day, visitors)| (profile, name, *day, visitors))
+        })
+    }
+
+    /// Every profile that the batch names, with what it says of it.
+    pub fn profiles(&self) -> impl Iterator<Item = (&ProfileId, Option<&ProfileState>)> {
+        self.profiles.iter().map(|(name, profile)| (name, profile.said.as_deref()))
+    }
+
+    /// What the batch says of links.
+    pub fn links(&self) -> impl Iterator<Item = (&ProfileId, &LinkId, &LinkState)> {
+        self.of_links()
+            .filter_map(|(profile, name, link)| Some((profile, name, link.said.as_deref()?)))
+    }
+
+    fn of_links(&self) -> impl Iterator<Item = (&ProfileId, &LinkId, &OfLink)> {
+        self.profiles.iter().flat_map(|(profile, of)| {
+            of.links.iter().map(move |(name, link)| (profile, name, link))
+        })
+    }
+
+    /// Changes what is added to a profile.
+    pub(crate) fn change<T>(&mut self, name: &str, act: impl FnOnce(&mut OfProfile) -> T) -> T {
+        change(&mut self.profiles, name, ProfileId::trusted, act)
+    }
+}
+
+impl OfProfile {
     fn add(&mut self, event: &Event) {
         let stamp = || Stamp { at: event.occurred_at, by: event.identity.clone() };
         match &event.body {
-            Body::Visit(visit) => self.add_visit(visit, event, stamp),
+            Body::Visit(visit) => self.add_visit(visit, event.occurred_at, stamp),
             Body::Link(change) => {
-                let key = (change.profile_id.clone(), change.link_id.clone());
-                self.links.entry(key).or_default().merge(&LinkState::of_change(change, &stamp()));
+                let said = LinkState::of_change(change, &stamp());
+                self.change_link(change.link_id.as_str(), |link| link.say(said));
             }
-            Body::Profile(fields) => {
-                let said = ProfileState::of_fields(fields, &stamp());
-                self.profiles.entry(fields.profile_id.clone()).or_default().merge(&said);
+            Body::Profile(fields) => self.say(ProfileState::of_fields(fields, &stamp())),
+            Body::Milestone(_) | Body::Unknown { .. } | Body::Unfit { .. } | Body::Statement(_) => {
+                ()
             }
-            Body::Milestone(milestone) => self.add_milestone(milestone, event),
-            Body::Unknown { .. } | Body::Unfit { .. } | Body::Statement(_) => (),
         }
     }
 
-    fn add_visit(&mut self, visit: &Visit, event: &Event, stamp: impl Fn() -> Stamp) {
-        let (hour, day) = (event.occurred_at.hour(), event.occurred_at.day());
-        let profile_id = &visit.profile_id;
-        let minute = event.occurred_at.minute();
-        self.profile_hours.entry((profile_id.clone(), hour)).or_default().add(&visit.kind);
-        self.profile_minutes.entry((profile_id.clone(), minute)).or_default().add(&visit.kind);
-        match &visit.kind {
-            VisitKind::View => (),
-            VisitKind::Click { link_id } => {
-                let link = (profile_id.clone(), link_id.clone());
-                *self.link_hours.entry((link.0.clone(), link.1.clone(), hour)).or_default() += 1;
-                self.add_audience(visit, day);
+    fn add_visit(&mut self, visit: &Visit, at: Timestamp, stamp: impl Fn() -> Stamp) {
+        let (hour, day) = (at.hour(), at.day());
+        self.hours.entry(hour).or_default().add(&visit.kind);
+        self.minutes.entry(at.minute()).or_default().add(&visit.kind);
+        if let VisitKind::Click { link_id } = &visit.kind {
+            for (dimension, value) in [
+                (Dimension::Country, visit.country.as_str()),
+                (Dimension::Device, visit.device.as_str()),
+                (Dimension::Referrer, visit.referrer.as_str()),
+            ] {
+                self.add_audience(day, dimension, value, 1);
+            }
+            self.change_link(link_id.as_str(), |link| {
+                *link.hours.entry(hour).or_default() += 1;
                 if let Some(visitor) = visit.visitor {
-                    let key = (link.0.clone(), link.1.clone(), day);
-                    self.link_visitors.entry(key).or_insert_with(Sketch::for_link).add(visitor);
+                    link.visitors_on(day).add(visitor);
                 }
                 if let Some(fields) = &visit.link {
-                    let said = LinkState::of_fields(fields, &stamp());
-                    self.links.entry(link).or_default().merge(&said);
+                    link.say(LinkState::of_fields(fields, &stamp()));
                 }
-            }
+            });
         }
         if let Some(visitor) = visit.visitor {
-            let key = (profile_id.clone(), day);
-            self.profile_visitors.entry(key).or_insert_with(Sketch::for_profile).add(visitor);
+            self.visitors_on(day).add(visitor);
         }
     }
 
-    fn add_audience(&mut self, visit: &Visit, day: Day) {
-        let device: Device = visit.device;
-        for (dimension, value) in [
-            (Dimension::Country, visit.country.as_str()),
-            (Dimension::Device, device.as_str()),
-            (Dimension::Referrer, visit.referrer.as_str()),
-        ] {
-            let key = (visit.profile_id.clone(), day, dimension, value.to_owned());
-            *self.audience.entry(key).or_default() += 1;
+    pub(crate) fn add_audience(&mut self, day: Day, dimension: Dimension, value: &str, more: u64) {
+        let values = self.audience.entry((day, dimension)).or_default();
+        change(values, value, |value| value.into(), |clicks| *clicks += more);
+    }
+
+    pub(crate) fn audience(&self) -> impl Iterator<Item = (Day, Dimension, &str, u64)> {
+        self.audience.iter().flat_map(|((day, dimension), values)| {
+            values.iter().map(|(value, clicks)| (*day, *dimension, &**value, *clicks))
+        })
+    }
+
+    pub(crate) fn visitors_on(&mut self, day: Day) -> &mut Sketch {
+        self.visitors.entry(day).or_insert_with(Sketch::for_profile)
+    }
+
+    /// Changes what is added to a link.
+    pub(crate) fn change_link<T>(&mut self, name: &str, act: impl FnOnce(&mut OfLink) -> T) -> T {
+        change(&mut self.links, name, LinkId::trusted, act)
+    }
+
+    pub(crate) fn say(&mut self, said: ProfileState) {
+        match &mut self.said {
+            Some(known) => known.merge(&said),
+            None => self.said = Some(Box::new(said)),
         }
     }
 
-    fn add_milestone(&mut self, milestone: &Milestone, event: &Event) {
-        self.milestones.push(MilestoneRow {
-            key: event.key(),
-            milestone: milestone.clone(),
-            at: event.occurred_at,
-        });
+    fn merge(&mut self, other: Self) {
+        if let Some(said) = other.said {
+            self.say(*said);
+        }
+        for (hour, counts) in other.hours {
+            self.hours.entry(hour).or_default().merge(counts);
+        }
+        for (minute, counts) in other.minutes {
+            self.minutes.entry(minute).or_default().merge(counts);
+        }
+        for (key, values) in other.audience {
+            let mine = self.audience.entry(key).or_default();
+            for (value, clicks) in values {
+                *mine.entry(value).or_default() += clicks;
+            }
+        }
+        for (day, visitors) in other.visitors {
+            self.visitors_on(day).merge(&visitors);
+        }
+        for (name, link) in other.links {
+            self.links.entry(name).or_default().merge(link);
+        }
+    }
+}
+
+impl OfLink {
+    pub(crate) fn visitors_on(&mut self, day: Day) -> &mut Sketch {
+        self.visitors.entry(day).or_insert_with(Sketch::for_link)
+    }
+
+    pub(crate) fn say(&mut self, said: LinkState) {
+        match &mut self.said {
+            Some(known) => known.merge(&said),
+            None => self.said = Some(Box::new(said)),
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        if let Some(said) = other.said {
+            self.say(*said);
+        }
+        for (hour, clicks) in other.hours {
+            *self.hours.entry(hour).or_default() += clicks;
+        }
+        for (day, visitors) in other.visitors {
+            self.visitors_on(day).merge(&visitors);
+        }
     }
 }

@@ -22,7 +22,7 @@ pub struct Sketch {
 enum Visitors {
     /// Distinct, at most [`FEW`].
     Few(Vec<u64>),
-    Many(HllSketch),
+    Many(Box<HllSketch>),
 }
 
 /// From here on a list is searched for longer than a sketch takes.
@@ -70,7 +70,7 @@ impl Sketch {
             Visitors::Few(_) => {
                 let mut sketch = self.to_sketch();
                 sketch.update(visitor.0);
-                self.visitors = Visitors::Many(sketch);
+                self.visitors = Visitors::Many(Box::new(sketch));
             }
         }
     }
@@ -83,6 +83,7 @@ impl Sketch {
                     self.add(VisitorId(*visitor));
                 }
             }
+            Visitors::Many(_) if self.is_empty() => self.visitors = other.visitors.clone(),
             Visitors::Many(theirs) => {
                 let mut union = HllUnion::new(self.lg_k).expect("a sketch's size is a union's too");
                 union.update(&self.to_sketch());
@@ -143,20 +144,13 @@ impl Sketch {
         }
     }
 
-    /// One that holds these.
-    pub(crate) fn of_few(lg_k: u8, few: impl Iterator<Item = u64>) -> Self {
-        let mut sketch = Self::empty(lg_k);
-        few.for_each(|visitor| sketch.add(VisitorId(visitor)));
-        sketch
-    }
-
     pub(crate) fn many(sketch: HllSketch) -> Self {
-        Self { lg_k: sketch.lg_config_k(), visitors: Visitors::Many(sketch) }
+        Self { lg_k: sketch.lg_config_k(), visitors: Visitors::Many(Box::new(sketch)) }
     }
 
     fn to_sketch(&self) -> HllSketch {
         match &self.visitors {
-            Visitors::Many(sketch) => sketch.clone(),
+            Visitors::Many(sketch) => HllSketch::clone(sketch),
             Visitors::Few(few) => {
                 let sketch = HllSketch::new(self.lg_k, HllType::Hll8);
                 let mut sketch = sketch.expect("12 and 14 lie within 4 to 21");

@@ -23,19 +23,21 @@ type Entry<'a> = (&'a Key, &'a Event);
 /// A batch in which every identity stands once: the first of each.
 pub(crate) struct Batch<'a> {
     events: &'a [Event],
-    positions: BTreeMap<Key, usize>,
+    /// In order of key, and where it stands.
+    positions: Vec<(Key, usize)>,
 }
 
 impl<'a> Batch<'a> {
     /// Some at a time: whoever records the batch before in the same task has rows to send.
     pub(crate) async fn of(events: &'a [Event]) -> Self {
-        let mut positions = BTreeMap::new();
-        for (turn, some) in events.chunks(TURN).enumerate() {
-            for (position, event) in (turn * TURN..).zip(some) {
-                positions.entry(event.key()).or_insert(position);
-            }
+        let mut positions: Vec<(Key, usize)> = Vec::with_capacity(events.len());
+        for turn in events.chunks(TURN) {
+            let position = positions.len();
+            positions.extend(turn.iter().map(Event::key).zip(position..));
             yield_now().await;
         }
+        positions.sort_unstable();
+        positions.dedup_by_key(|(key, _)| *key);
         Self { events, positions }
     }
 
@@ -46,7 +48,7 @@ impl<'a> Batch<'a> {
 
     /// Where each of them stands, in order.
     pub(crate) fn positions(&self) -> Vec<usize> {
-        let mut positions: Vec<usize> = self.positions.values().copied().collect();
+        let mut positions: Vec<usize> = self.positions.iter().map(|(_, at)| *at).collect();
         positions.sort_unstable();
         positions
     }
@@ -68,6 +70,11 @@ impl<'a> Batch<'a> {
 
     fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         self.positions.iter().map(|(key, position)| (key, &self.events[*position]))
+    }
+
+    fn position(&self, key: &Key) -> Option<usize> {
+        let found = self.positions.binary_search_by_key(key, |(key, _)| *key).ok()?;
+        Some(self.positions[found].1)
     }
 }
 
@@ -95,8 +102,10 @@ pub(crate) async fn insert(
         unknown.sort_by_key(|(key, event)| (event.occurred_at.day(), *key));
         copy_rows(connection, unknown, caution, now).await?
     };
-    let mut positions: Vec<usize> =
-        fresh.into_iter().filter_map(|key| batch.positions.get(&key).copied()).collect();
+    if fresh.len() == batch.len() {
+        return Ok(batch.positions());
+    }
+    let mut positions: Vec<usize> = fresh.iter().filter_map(|key| batch.position(key)).collect();
     positions.sort_unstable();
     Ok(positions)
 }

@@ -21,7 +21,7 @@ pub(crate) async fn add(
 }
 
 async fn add_link_hours(connection: &mut PgConnection, rollup: &Rollup) -> sqlx::Result<()> {
-    let rows = &rollup.link_hours;
+    let rows: Vec<_> = rollup.link_hours().collect();
     if rows.is_empty() {
         return Ok(());
     }
@@ -41,10 +41,10 @@ async fn add_link_hours(connection: &mut PgConnection, rollup: &Rollup) -> sqlx:
          on conflict (profile_id, hour, link_id)
          do update set clicks = t.clicks + excluded.clicks"#,
     )
-    .bind(rows.keys().map(|(profile, _, _)| profile.as_str()).collect::<Vec<_>>())
-    .bind(rows.keys().map(|(_, _, hour)| hour_start(*hour)).collect::<Vec<_>>())
-    .bind(rows.keys().map(|(_, link, _)| link.as_str()).collect::<Vec<_>>())
-    .bind(rows.values().map(|clicks| bigint(*clicks)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(profile, ..)| profile.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(_, _, hour, _)| hour_start(*hour)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(_, link, ..)| link.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(.., clicks)| bigint(*clicks)).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
@@ -81,7 +81,7 @@ async fn add_link_days(connection: &mut PgConnection, rollup: &Rollup) -> sqlx::
 }
 
 async fn add_profile_hours(connection: &mut PgConnection, rollup: &Rollup) -> sqlx::Result<()> {
-    let rows = &rollup.profile_hours;
+    let rows: Vec<_> = rollup.profile_hours().collect();
     if rows.is_empty() {
         return Ok(());
     }
@@ -101,10 +101,10 @@ async fn add_profile_hours(connection: &mut PgConnection, rollup: &Rollup) -> sq
          on conflict (profile_id, hour)
          do update set views = t.views + excluded.views, clicks = t.clicks + excluded.clicks"#,
     )
-    .bind(rows.keys().map(|(profile, _)| profile.as_str()).collect::<Vec<_>>())
-    .bind(rows.keys().map(|(_, hour)| hour_start(*hour)).collect::<Vec<_>>())
-    .bind(rows.values().map(|counts| bigint(counts.views)).collect::<Vec<_>>())
-    .bind(rows.values().map(|counts| bigint(counts.clicks)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(profile, ..)| profile.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(_, hour, _)| hour_start(*hour)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(.., counts)| bigint(counts.views)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(.., counts)| bigint(counts.clicks)).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
@@ -164,7 +164,7 @@ pub(crate) async fn forget_minutes(
 }
 
 async fn add_audience(connection: &mut PgConnection, rollup: &Rollup) -> sqlx::Result<()> {
-    let rows = &rollup.audience;
+    let rows: Vec<_> = rollup.audience().collect();
     if rows.is_empty() {
         return Ok(());
     }
@@ -184,11 +184,11 @@ async fn add_audience(connection: &mut PgConnection, rollup: &Rollup) -> sqlx::R
          on conflict (profile_id, day, dimension, value)
          do update set clicks = t.clicks + excluded.clicks"#,
     )
-    .bind(rows.keys().map(|(profile, ..)| profile.as_str()).collect::<Vec<_>>())
-    .bind(rows.keys().map(|(_, day, ..)| date(*day)).collect::<Vec<_>>())
-    .bind(rows.keys().map(|(_, _, dimension, _)| dimension.as_str()).collect::<Vec<_>>())
-    .bind(rows.keys().map(|(.., value)| value.as_str()).collect::<Vec<_>>())
-    .bind(rows.values().map(|clicks| bigint(*clicks)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(profile, ..)| profile.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(_, day, ..)| date(*day)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(_, _, dimension, ..)| dimension.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(.., value, _)| *value).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(.., clicks)| bigint(*clicks)).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())

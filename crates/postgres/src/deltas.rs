@@ -299,19 +299,18 @@ async fn fold(connection: &mut PgConnection, ids: &[i64]) -> sqlx::Result<()> {
     .bind(ids)
     .fetch(&mut *connection);
     while let Some((version, at, delta)) = rows.try_next().await? {
-        let delta = Rollup::from_delta(version, &delta)
+        rollup = rollup
+            .with_delta(version, &delta)
             .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
         now = now.max(timestamp(at));
         // Batches are recorded in the same task, and have rows to send.
-        yield_now().await;
-        rollup.merge(delta);
         yield_now().await;
     }
     drop(rows);
     let joins = row_by_row(connection).await?;
     counts::add(connection, &rollup, now).await?;
     joins.allow(connection).await?;
-    merge::add(connection, rollup).await
+    merge::add(connection, &rollup).await
 }
 
 /// One by one, so that what cannot be added keeps nothing else from being counted.

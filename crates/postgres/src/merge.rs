@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use sqlx::{FromRow, PgConnection};
 use tracing::warn;
-use treehook_event::{LinkState, ProfileState, Rollup, Sketch};
+use treehook_event::{LinkId, LinkState, ProfileId, ProfileState, Rollup, Sketch};
 
 use crate::planner::row_by_row;
 use crate::retold::{self, Retold};
@@ -73,37 +73,44 @@ impl Kept for ProfileState {
 }
 
 /// Merges in what a batch brings.
-pub(crate) async fn add(connection: &mut PgConnection, rollup: Rollup) -> sqlx::Result<()> {
-    let at = |profile, link, day| Place { profile, link, day };
-    let visitors = rollup.profile_visitors.into_iter();
-    let said = visitors.map(|((profile, day), sketch)| (at(profile, None, Some(day)), sketch));
-    add_to(connection, &PROFILE_VISITORS, said.collect()).await?;
+pub(crate) async fn add(connection: &mut PgConnection, rollup: &Rollup) -> sqlx::Result<()> {
+    let at = |profile: &ProfileId, link: Option<&LinkId>, day| Place {
+        profile: profile.clone(),
+        link: link.cloned(),
+        day,
+    };
+    let visitors = rollup.profile_visitors();
+    let said = visitors.map(|(profile, day, seen)| (at(profile, None, Some(day)), seen.clone()));
+    add_to(connection, &PROFILE_VISITORS, said).await?;
 
-    let visitors = rollup.link_visitors.into_iter();
-    let said =
-        visitors.map(|((profile, link, day), sketch)| (at(profile, Some(link), Some(day)), sketch));
-    add_to(connection, &LINK_VISITORS, said.collect()).await?;
+    let visitors = rollup.link_visitors();
+    let said = visitors
+        .map(|(profile, link, day, seen)| (at(profile, Some(link), Some(day)), seen.clone()));
+    add_to(connection, &LINK_VISITORS, said).await?;
 
-    let profiles = rollup.profiles.into_iter();
-    let said = profiles.map(|(profile, state)| (at(profile, None, None), state));
-    add_to(connection, &PROFILES, said.collect()).await?;
+    let profiles = rollup.profiles();
+    let said = profiles
+        .map(|(profile, said)| (at(profile, None, None), said.cloned().unwrap_or_default()));
+    add_to(connection, &PROFILES, said).await?;
 
-    let links = rollup.links.into_iter();
-    let said = links.map(|((profile, link), state)| (at(profile, Some(link), None), state));
-    add_to(connection, &LINKS, said.collect()).await
+    let links = rollup.links();
+    let said = links.map(|(profile, link, said)| (at(profile, Some(link), None), said.clone()));
+    add_to(connection, &LINKS, said).await
 }
 
-/// In order of key, some at a time.
+/// What comes in order of key, some at a time.
 async fn add_to<V: Retold>(
     connection: &mut PgConnection,
     table: &Table,
-    said: BTreeMap<Place, V>,
+    mut said: impl Iterator<Item = (Place, V)>,
 ) -> sqlx::Result<()> {
-    let mut said = said.into_iter().peekable();
-    while said.peek().is_some() {
-        add_some(connection, table, said.by_ref().take(table.merged_max).collect()).await?;
+    loop {
+        let some: BTreeMap<Place, V> = said.by_ref().take(table.merged_max).collect();
+        if some.is_empty() {
+            return Ok(());
+        }
+        add_some(connection, table, some).await?;
     }
-    Ok(())
 }
 
 /// Rows that are there are locked first: most are. The others are inserted.

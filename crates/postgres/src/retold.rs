@@ -121,7 +121,9 @@ impl Retold for ProfileState {
     fn hear(told: &mut Option<Self>, place: &Place, said: &Said) -> sqlx::Result<()> {
         // Whatever names a profile makes it known.
         let state = told.get_or_insert_default();
-        if let Some(more) = rollup(said)?.profiles.get(&place.profile) {
+        let rollup = rollup(said)?;
+        let more = rollup.profiles().find(|(profile, _)| **profile == place.profile);
+        if let Some(more) = more.and_then(|(_, more)| more) {
             state.merge(more);
         }
         Ok(())
@@ -143,7 +145,7 @@ impl Retold for ProfileState {
 
 impl Retold for LinkState {
     fn hear(told: &mut Option<Self>, _: &Place, said: &Said) -> sqlx::Result<()> {
-        for more in rollup(said)?.links.values() {
+        for (.., more) in rollup(said)?.links() {
             told.get_or_insert_default().merge(more);
         }
         Ok(())

@@ -89,35 +89,33 @@ fn assert_near(sketch: &Sketch, exact: usize) {
 }
 
 fn assert_matches(rollup: &Rollup, expected: &Expected) {
-    assert_eq!(rollup.profiles.len(), expected.profiles.len());
+    assert_eq!(rollup.profiles().count(), expected.profiles.len());
     for (profile_id, expected) in &expected.profiles {
         let of_profile = |id: &treehook_event::ProfileId| id.as_str() == profile_id;
-        let hours = rollup.profile_hours.iter().filter(|((id, _), _)| of_profile(id));
-        let (views, clicks) = hours.fold((0, 0), |(v, c), (_, n)| (v + n.views, c + n.clicks));
+        let hours = rollup.profile_hours().filter(|(id, ..)| of_profile(id));
+        let (views, clicks) = hours.fold((0, 0), |(v, c), (.., n)| (v + n.views, c + n.clicks));
         assert_eq!((views, clicks), (expected.views, expected.clicks));
         let mut visitors = Sketch::for_profile();
         rollup
-            .profile_visitors
-            .iter()
-            .filter(|((id, _), _)| of_profile(id))
-            .for_each(|(_, sketch)| visitors.merge(sketch));
+            .profile_visitors()
+            .filter(|(id, ..)| of_profile(id))
+            .for_each(|(.., sketch)| visitors.merge(sketch));
         assert_near(&visitors, expected.visitors());
         let milestones = rollup.milestones.iter().filter(|m| of_profile(&m.milestone.profile_id));
         assert_eq!(milestones.count() as u64, expected.milestones);
         for (link_id, expected) in &expected.links {
-            let hours = rollup.link_hours.iter().filter(|((_, id, _), _)| id.as_str() == link_id);
-            assert_eq!(hours.map(|(_, clicks)| clicks).sum::<u64>(), expected.clicks);
+            let hours = rollup.link_hours().filter(|(_, id, ..)| id.as_str() == link_id);
+            assert_eq!(hours.map(|(.., clicks)| clicks).sum::<u64>(), expected.clicks);
             let mut visitors = Sketch::for_link();
             rollup
-                .link_visitors
-                .iter()
-                .filter(|((_, id, _), _)| id.as_str() == link_id)
-                .for_each(|(_, sketch)| visitors.merge(sketch));
+                .link_visitors()
+                .filter(|(_, id, ..)| id.as_str() == link_id)
+                .for_each(|(.., sketch)| visitors.merge(sketch));
             if expected.visitors() > 0 {
                 assert_near(&visitors, expected.visitors());
             }
-            let mut states = rollup.links.iter().filter(|((_, id), _)| id.as_str() == link_id);
-            let (_, state) = states.next().expect("every link is known");
+            let mut states = rollup.links().filter(|(_, id, _)| id.as_str() == link_id);
+            let (.., state) = states.next().expect("every link is known");
             assert_eq!(state.deleted.is_some(), expected.deleted);
         }
     }

@@ -10,13 +10,13 @@ use crate::verify::Findings;
 
 /// Adds what a batch comes to.
 pub(crate) async fn add(connection: &mut SqliteConnection, rollup: &Rollup) -> Result<(), Failure> {
-    let rows: Vec<_> = rollup.link_hours.iter().collect();
+    let rows: Vec<_> = rollup.link_hours().collect();
     bulk::execute(
         connection,
         "insert into link_hours (profile_id, link_id, hour, clicks)",
         "on conflict (profile_id, hour, link_id) do update set clicks = clicks + excluded.clicks",
         &rows,
-        |values, ((profile, link, hour), clicks)| {
+        |values, (profile, link, hour, clicks)| {
             values.push_bind(profile.as_str()).push_bind(link.as_str());
             values.push_bind(hour.0).push_bind(clicks.cast_signed());
         },
@@ -33,29 +33,29 @@ pub(crate) async fn add(connection: &mut SqliteConnection, rollup: &Rollup) -> R
         },
     )
     .await?;
-    let rows: Vec<_> = rollup.profile_hours.iter().collect();
+    let rows: Vec<_> = rollup.profile_hours().collect();
     bulk::execute(
         connection,
         "insert into profile_hours (profile_id, hour, views, clicks)",
         "on conflict (profile_id, hour) do update set views = views + excluded.views, \
          clicks = clicks + excluded.clicks",
         &rows,
-        |values, ((profile, hour), counts)| {
+        |values, (profile, hour, counts)| {
             values.push_bind(profile.as_str()).push_bind(hour.0);
             values.push_bind(counts.views.cast_signed()).push_bind(counts.clicks.cast_signed());
         },
     )
     .await?;
-    let rows: Vec<_> = rollup.audience.iter().collect();
+    let rows: Vec<_> = rollup.audience().collect();
     bulk::execute(
         connection,
         "insert into audience (profile_id, day, dimension, value, clicks)",
         "on conflict (profile_id, day, dimension, value) do update set \
          clicks = clicks + excluded.clicks",
         &rows,
-        |values, ((profile, day, dimension, value), clicks)| {
+        |values, (profile, day, dimension, value, clicks)| {
             values.push_bind(profile.as_str()).push_bind(day.0).push_bind(dimension.as_str());
-            values.push_bind(value.as_str()).push_bind(clicks.cast_signed());
+            values.push_bind(*value).push_bind(clicks.cast_signed());
         },
     )
     .await

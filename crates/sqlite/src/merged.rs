@@ -61,9 +61,8 @@ impl<K: RowKey, V: Merged> Table<K, V> {
     pub(crate) async fn absorb(
         &self,
         connection: &mut SqliteConnection,
-        added: &BTreeMap<K, V>,
+        added: &[(K, &V)],
     ) -> Result<(), Failure> {
-        let added: Vec<(&K, &V)> = added.iter().collect();
         let mut chunks = added.chunks(MERGED_MAX);
         let mut next = chunks.next();
         let mut held = self.find(connection, next.unwrap_or_default()).await?;
@@ -82,7 +81,7 @@ impl<K: RowKey, V: Merged> Table<K, V> {
     async fn find(
         &self,
         connection: &mut SqliteConnection,
-        wanted: &[(&K, &V)],
+        wanted: &[(K, &V)],
     ) -> Result<BTreeMap<K, V>, Failure> {
         if wanted.is_empty() {
             return Ok(BTreeMap::new());
@@ -144,12 +143,12 @@ impl<K: RowKey, V: Merged> Table<K, V> {
 
 /// What is added to what is stored, where that changes anything.
 fn merged<'a, K: Ord, V: Merged>(
-    added: &[(&'a K, &V)],
+    added: &'a [(K, &V)],
     mut held: BTreeMap<K, V>,
 ) -> Vec<(&'a K, V)> {
-    let merge = |(key, value): &(&'a K, &V)| match held.remove(*key) {
-        None => Some((*key, (*value).clone())),
-        Some(mut merged) => merged.absorb(value).then_some((*key, merged)),
+    let merge = |(key, value): &'a (K, &V)| match held.remove(key) {
+        None => Some((key, (*value).clone())),
+        Some(mut merged) => merged.absorb(value).then_some((key, merged)),
     };
     added.iter().filter_map(merge).collect()
 }

@@ -1,7 +1,9 @@
 //! Recording a batch: archive, dedupe and count in one transaction.
 
 use sqlx::{SqliteConnection, query};
-use treehook_event::{Event, Failure, LinkId, MilestoneRow, Recorded, Rollup, Timestamp, settled};
+use treehook_event::{
+    Event, Failure, LinkId, MilestoneRow, ProfileState, Recorded, Rollup, Timestamp, settled,
+};
 
 use crate::archive::Prepared;
 use crate::bulk;
@@ -58,10 +60,20 @@ async fn add(
 ) -> Result<(), Failure> {
     counts::add(connection, rollup).await?;
     minutes::add(connection, &rollup.live_minutes(now)).await?;
-    PROFILE_VISITORS.absorb(connection, &rollup.profile_visitors).await?;
-    LINK_VISITORS.absorb(connection, &rollup.link_visitors).await?;
-    LINKS.absorb(connection, &rollup.links).await?;
-    PROFILES.absorb(connection, &rollup.profiles).await?;
+    let visitors = rollup.profile_visitors();
+    let visitors = visitors.map(|(profile, day, seen)| ((profile.clone(), day), seen));
+    PROFILE_VISITORS.absorb(connection, &visitors.collect::<Vec<_>>()).await?;
+    let visitors = rollup.link_visitors();
+    let visitors =
+        visitors.map(|(profile, link, day, seen)| ((profile.clone(), link.clone(), day), seen));
+    LINK_VISITORS.absorb(connection, &visitors.collect::<Vec<_>>()).await?;
+    let links = rollup.links();
+    let links = links.map(|(profile, link, said)| ((profile.clone(), link.clone()), said));
+    LINKS.absorb(connection, &links.collect::<Vec<_>>()).await?;
+    let nothing = ProfileState::default();
+    let profiles = rollup.profiles();
+    let profiles = profiles.map(|(profile, said)| (profile.clone(), said.unwrap_or(&nothing)));
+    PROFILES.absorb(connection, &profiles.collect::<Vec<_>>()).await?;
     add_milestones(connection, &rollup.milestones).await
 }
 

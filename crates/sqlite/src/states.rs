@@ -22,7 +22,10 @@ pub(crate) const LINKS: Table<(ProfileId, LinkId), LinkState> = Table {
          union all select profile_id, link_id, null, null, null, null, state from links \
          order by profile_id, link_id",
     learn: |known, key, row| {
-        let said = fold([&archived(row)?]).links.remove(key);
+        let rollup = fold([&archived(row)?]);
+        let mut links = rollup.links();
+        let said = links.find(|(profile, link, _)| (*profile, *link) == (&key.0, &key.1));
+        let said = said.map(|(.., said)| said.clone());
         Ok(match (known, said) {
             (Some(mut known), Some(said)) => {
                 known.merge(&said);
@@ -46,10 +49,12 @@ pub(crate) const PROFILES: Table<ProfileId, ProfileState> = Table {
          order by profile_id",
     learn: |known, key, row| {
         let mut known = known.unwrap_or_default();
-        if read::<Option<&str>>(row, "detail")?.is_some()
-            && let Some(said) = fold([&archived(row)?]).profiles.get(key)
-        {
-            known.merge(said);
+        if read::<Option<&str>>(row, "detail")?.is_some() {
+            let rollup = fold([&archived(row)?]);
+            let said = rollup.profiles().find(|(profile, _)| *profile == key);
+            if let Some(said) = said.and_then(|(_, said)| said) {
+                known.merge(said);
+            }
         }
         Ok(Some(known))
     },

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use serde_json::json;
 use treehook_event::{
-    DELTA_VERSION, Dimension, Event, Hour, LinkId, ProfileId, Rollup, Scheme, fold,
+    Counts, DELTA_VERSION, Dimension, Event, Hour, LinkId, ProfileId, Rollup, Scheme, Timestamp,
+    fold,
 };
 
 use crate::setup::{events, now, source};
@@ -90,29 +91,30 @@ proptest! {
                 }
             }
         }
-        prop_assert_eq!(&rollup.link_hours, &link_hours);
+        let counted = rollup.link_hours().map(|(owner, link, hour, clicks)| {
+            ((owner.clone(), link.clone(), hour), clicks)
+        });
+        prop_assert_eq!(counted.collect::<Vec<_>>(), Vec::from_iter(link_hours));
         let days = link_days.iter().map(|((owner, link, day), clicks)| (owner, link, *day, *clicks));
         prop_assert_eq!(rollup.link_days(), days.collect::<Vec<_>>());
-        let counted: BTreeMap<_, _> = rollup
-            .profile_hours
-            .iter()
-            .map(|(key, counts)| (key.clone(), (counts.views, counts.clicks)))
-            .collect();
-        prop_assert_eq!(counted, profile_hours);
-        let sizes = |sets: BTreeMap<_, BTreeSet<u16>>| -> BTreeMap<_, u64> {
-            sets.into_iter().map(|(key, set)| (key, set.len() as u64)).collect()
-        };
-        let counted: BTreeMap<_, _> =
-            rollup.profile_visitors.iter().map(|(key, seen)| (key.clone(), seen.count())).collect();
-        prop_assert_eq!(counted, sizes(visitors));
-        for (key, seen) in &rollup.link_visitors {
-            prop_assert_eq!(seen.count(), link_visitors[key].len() as u64);
-        }
-        prop_assert_eq!(rollup.link_visitors.len(), link_visitors.len());
+        let counted = rollup
+            .profile_hours()
+            .map(|(owner, hour, counts)| ((owner.clone(), hour), (counts.views, counts.clicks)));
+        prop_assert_eq!(counted.collect::<Vec<_>>(), Vec::from_iter(profile_hours));
+        let counted = rollup
+            .profile_visitors()
+            .map(|(owner, day, seen)| ((owner.clone(), day), seen.count()));
+        let sizes = visitors.into_iter().map(|(key, set)| (key, set.len() as u64));
+        prop_assert_eq!(counted.collect::<Vec<_>>(), sizes.collect::<Vec<_>>());
+        let counted = rollup
+            .link_visitors()
+            .map(|(owner, link, day, seen)| ((owner.clone(), link.clone(), day), seen.count()));
+        let sizes = link_visitors.into_iter().map(|(key, set)| (key, set.len() as u64));
+        prop_assert_eq!(counted.collect::<Vec<_>>(), sizes.collect::<Vec<_>>());
         let mut counted = BTreeMap::new();
-        for ((owner, day, dimension, value), clicks) in &rollup.audience {
-            if *dimension == Dimension::Country {
-                counted.insert((owner.clone(), *day, value.clone()), *clicks);
+        for (owner, day, dimension, value, clicks) in rollup.audience() {
+            if dimension == Dimension::Country {
+                counted.insert((owner.clone(), day, value.to_owned()), clicks);
             }
         }
         prop_assert_eq!(counted, countries);
@@ -124,39 +126,52 @@ proptest! {
     ) {
         let kept = |part: &[Visited]| {
             let events = if part.is_empty() { Vec::new() } else { as_events(part) };
-            Rollup::from_delta(DELTA_VERSION, &fold(&events).to_delta()).expect("our own bytes")
+            fold(&events).to_delta()
         };
+        let read = |sum: Rollup, delta: &[u8]| {
+            sum.with_delta(DELTA_VERSION, delta).expect("our own bytes")
+        };
+        let now = Timestamp::from_seconds(0);
         let whole = fold(&if visits.is_empty() { Vec::new() } else { as_events(&visits) });
         let (first, second) = visits.split_at(cut.min(visits.len()));
         for (first, second) in [(first, second), (second, first)] {
-            let mut sum = kept(first);
-            sum.merge(kept(second));
-            prop_assert_eq!(&sum.link_hours, &whole.link_hours);
-            prop_assert_eq!(&sum.profile_hours, &whole.profile_hours);
-            prop_assert_eq!(&sum.profile_minutes, &whole.profile_minutes);
-            prop_assert_eq!(&sum.audience, &whole.audience);
-            prop_assert_eq!(&sum.profiles, &whole.profiles);
-            prop_assert_eq!(&sum.links, &whole.links);
-            let of_profiles = |of: &Rollup| -> Vec<_> {
-                of.profile_visitors.iter().map(|(key, seen)| (key.clone(), seen.count())).collect()
-            };
-            prop_assert_eq!(of_profiles(&sum), of_profiles(&whole));
-            let of_links = |of: &Rollup| -> Vec<_> {
-                of.link_visitors.iter().map(|(key, seen)| (key.clone(), seen.count())).collect()
-            };
-            prop_assert_eq!(of_links(&sum), of_links(&whole));
-            prop_assert_eq!(sum.is_empty(), visits.is_empty());
+            let (first, second) = (kept(first), kept(second));
+            let mut merged = read(Rollup::default(), &first);
+            merged.merge(read(Rollup::default(), &second));
+            for sum in [merged, read(read(Rollup::default(), &first), &second)] {
+                prop_assert!(sum.link_hours().eq(whole.link_hours()));
+                prop_assert!(sum.profile_hours().eq(whole.profile_hours()));
+                prop_assert_eq!(sum.live_minutes(now), whole.live_minutes(now));
+                prop_assert!(sum.audience().eq(whole.audience()));
+                prop_assert!(sum.profiles().eq(whole.profiles()));
+                prop_assert!(sum.links().eq(whole.links()));
+                let of_profiles = |of: &Rollup| -> Vec<_> {
+                    let visitors = of.profile_visitors();
+                    visitors.map(|(owner, day, seen)| (owner.clone(), day, seen.count())).collect()
+                };
+                prop_assert_eq!(of_profiles(&sum), of_profiles(&whole));
+                let of_links = |of: &Rollup| -> Vec<_> {
+                    let visitors = of.link_visitors();
+                    visitors
+                        .map(|(owner, link, day, seen)| {
+                            (owner.clone(), link.clone(), day, seen.count())
+                        })
+                        .collect()
+                };
+                prop_assert_eq!(of_links(&sum), of_links(&whole));
+                prop_assert_eq!(sum.is_empty(), visits.is_empty());
+            }
         }
     }
 
     #[test]
     fn every_dimension_adds_up_to_the_clicks(visits in prop::collection::vec(visited(), 1..60)) {
         let rollup = fold(&as_events(&visits));
-        let clicks: u64 = rollup.profile_hours.values().map(|counts| counts.clicks).sum();
-        prop_assert_eq!(rollup.link_hours.values().sum::<u64>(), clicks);
+        let clicks: u64 = rollup.profile_hours().map(|(.., counts)| counts.clicks).sum();
+        prop_assert_eq!(rollup.link_hours().map(|(.., clicks)| clicks).sum::<u64>(), clicks);
         for dimension in [Dimension::Country, Dimension::Device, Dimension::Referrer] {
-            let values = rollup.audience.iter().filter(|((_, _, of, _), _)| *of == dimension);
-            prop_assert_eq!(values.map(|(_, clicks)| clicks).sum::<u64>(), clicks);
+            let values = rollup.audience().filter(|(_, _, of, ..)| *of == dimension);
+            prop_assert_eq!(values.map(|(.., clicks)| clicks).sum::<u64>(), clicks);
         }
     }
 }
@@ -175,21 +190,23 @@ fn every_type_has_its_effect_and_no_other() {
         envelope("subscription.renewed", json!({"profile_id": "p4"})),
         envelope("link.clicked", json!({"profile_id": "p5"})),
     ]));
-    assert_eq!(rollup.links.len(), 1);
-    let named: Vec<&str> = rollup.profiles.keys().map(ProfileId::as_str).collect();
-    assert_eq!(named, ["p1", "p2", "p3"], "neither the unknown nor the unfit");
-    assert!(!rollup.profiles[&profile(2)].is_blank() && rollup.profiles[&profile(1)].is_blank());
+    assert_eq!(rollup.links().count(), 1);
+    let named: Vec<_> =
+        rollup.profiles().map(|(name, said)| (name.as_str(), said.is_some())).collect();
+    let expected = [("p1", false), ("p2", true), ("p3", false)];
+    assert_eq!(named, expected, "neither the unknown nor the unfit");
     assert_eq!(rollup.milestones.len(), 1);
-    assert!(rollup.profile_hours.is_empty() && rollup.audience.is_empty());
-    assert!(rollup.link_hours.is_empty() && rollup.profile_visitors.is_empty());
+    assert_eq!(rollup.profile_hours().count() + rollup.audience().count(), 0);
+    assert_eq!(rollup.link_hours().count() + rollup.profile_visitors().count(), 0);
 }
 
 #[test]
 fn whoever_nobody_can_tell_apart_is_counted_but_is_no_visitor() {
     let view = json!({"type": "profile.viewed", "timestamp": 0, "data": {"profile_id": "p1"}});
     let rollup = fold_of(&json!([view, view]));
-    assert_eq!(rollup.profile_hours[&(profile(1), Hour(0))].views, 2);
-    assert!(rollup.profile_visitors.is_empty());
+    let (owner, views) = (profile(1), Counts { views: 2, clicks: 0 });
+    assert!(rollup.profile_hours().eq([(&owner, Hour(0), views)]));
+    assert_eq!(rollup.profile_visitors().count(), 0);
 }
 
 #[test]
@@ -199,7 +216,8 @@ fn a_dub_click_fills_the_projection() {
         "data": {"link": {"id": "l1", "workspaceId": "p1", "title": "Shop"}},
     });
     let rollup = fold(&events(&source(Scheme::dub()), body.to_string()).unwrap());
-    let state = &rollup.links[&(profile(1), link(1))];
+    let (owner, link, state) = rollup.links().next().expect("what it says of the link");
+    assert_eq!((owner.as_str(), link.as_str()), ("p1", "l1"));
     assert_eq!(state.title.as_ref().expect("said").value, "Shop");
-    assert_eq!(rollup.link_hours.len(), 1);
+    assert_eq!(rollup.link_hours().count(), 1);
 }

@@ -112,6 +112,8 @@ proptest! {
             prop_assert_eq!(&value["id"], event.identity.as_str());
             prop_assert!(value["type"].as_str().is_some_and(|name| !name.is_empty()));
             let alone = encode_event(event);
+            let body = serde_json::to_string(&event.body).expect("JSON");
+            prop_assert!(alone.contains(&format!(r#""data":{{"event":{body},"payload":"#)), "{}", alone);
             prop_assert_eq!(decode_batch(alone.as_bytes()).expect("our own"), vec![event.clone()]);
         }
     }
