@@ -151,10 +151,11 @@ fn push_visit(bytes: &mut Vec<u8>, visit: &Visit) {
 
 /// A text that consists of these parts.
 fn push_text(bytes: &mut Vec<u8>, parts: &[&str]) {
-    let stands_as_it_is = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    let is_escaped = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
     bytes.push(b'"');
     for part in parts {
-        if part.bytes().all(stands_as_it_is) {
+        // All of them are looked at, which takes less time than to stop at the first.
+        if !part.bytes().fold(false, |any, byte| any | is_escaped(byte)) {
             bytes.extend_from_slice(part.as_bytes());
         } else {
             // Each character is escaped by itself, so that a part between its quotes is a part of the whole.
