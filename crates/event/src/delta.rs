@@ -65,18 +65,19 @@ struct Flat {
 impl Flat {
     fn add_to(self, rollup: &mut Rollup) {
         for ((profile, link, hour), clicks) in self.link_hours {
-            change_link(rollup, &profile, &link, |of| *of.hours.entry(hour).or_default() += clicks);
+            change_link(rollup, &profile, &link, |of| *of.hours.at(hour, u64::default) += clicks);
         }
         for ((profile, hour), counts) in self.profile_hours {
-            rollup.change(profile.as_str(), |of| of.hours.entry(hour).or_default().merge(counts));
+            let change = |of: &mut OfProfile| of.hours.at(hour, Counts::default).merge(counts);
+            rollup.change(profile.as_str(), change);
         }
         for ((profile, minute), counts) in self.profile_minutes {
-            let change = |of: &mut OfProfile| of.minutes.entry(minute).or_default().merge(counts);
+            let change = |of: &mut OfProfile| of.minutes.at(minute, Counts::default).merge(counts);
             rollup.change(profile.as_str(), change);
         }
         for ((profile, day, dimension, value), clicks) in self.audience {
-            let change = |of: &mut OfProfile| of.add_audience(day, dimension, &value, clicks);
-            rollup.change(profile.as_str(), change);
+            let clicks = [(day, dimension, &*value, clicks)];
+            rollup.change(profile.as_str(), |of| of.add_to_audience(&clicks));
         }
         for ((profile, day), visitors) in self.profile_visitors {
             rollup.change(profile.as_str(), |of| of.visitors_on(day).merge(&visitors));

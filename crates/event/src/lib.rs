@@ -30,6 +30,7 @@ mod seams;
 mod secret;
 mod signature;
 mod sketch;
+mod sorted;
 mod union;
 
 pub use account::{Account, Balance, Settled, fold_settled, settled, settled_dead};

@@ -1,6 +1,7 @@
 //! A rollup in few bytes: what it adds by profile and link, so that a name stands once for all of it.
 
 use std::borrow::Cow;
+use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
@@ -182,15 +183,9 @@ impl OfProfile<'_> {
         if let Some(said) = self.said.filter(|said| !said.is_default()) {
             profile.say(said.read()?);
         }
-        for (hour, counts) in self.hours {
-            profile.hours.entry(hour).or_default().merge(counts);
-        }
-        for (minute, counts) in self.minutes {
-            profile.minutes.entry(minute).or_default().merge(counts);
-        }
-        for (day, dimension, value, clicks) in self.audience {
-            profile.add_audience(day, dimension, value, clicks);
-        }
+        profile.hours.add_all(self.hours.into_iter(), Counts::merge);
+        profile.minutes.add_all(self.minutes.into_iter(), Counts::merge);
+        profile.add_to_audience(&self.audience);
         for (day, visitors) in self.visitors {
             visitors.add_to(profile.visitors_on(day), PROFILE_LG_K)?;
         }
@@ -206,9 +201,7 @@ impl OfLink<'_> {
         if let Some(said) = self.said {
             link.say(said.read()?);
         }
-        for (hour, clicks) in self.hours {
-            *link.hours.entry(hour).or_default() += clicks;
-        }
+        link.hours.add_all(self.hours.into_iter(), AddAssign::add_assign);
         for (day, visitors) in self.visitors {
             visitors.add_to(link.visitors_on(day), LINK_LG_K)?;
         }

@@ -2,9 +2,8 @@
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::AddAssign;
 
-use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Body, Event, Visit, VisitKind};
@@ -13,6 +12,7 @@ use crate::names::{LinkId, ProfileId};
 use crate::projection::{LinkState, ProfileState, Stamp};
 use crate::report::MilestoneRow;
 use crate::sketch::Sketch;
+use crate::sorted::{MANY, Sorted};
 
 /// Views and clicks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -94,14 +94,15 @@ pub(crate) struct OfProfile {
     /// What it says of it.
     pub(crate) said: Option<Box<ProfileState>>,
     /// Views and clicks per UTC hour.
-    pub(crate) hours: LiteMap<Hour, Counts>,
+    pub(crate) hours: Sorted<Hour, Counts>,
     /// The same by minute: of these a store keeps the latest alone.
-    pub(crate) minutes: BTreeMap<Minute, Counts>,
-    /// Clicks per UTC day, by the values of each dimension.
-    pub(crate) audience: LiteMap<(Day, Dimension), BTreeMap<Box<str>, u64>>,
+    pub(crate) minutes: Sorted<Minute, Counts>,
+    /// Clicks per UTC day and value of a dimension.
+    pub(crate) audience: Sorted<(Day, Dimension, Box<str>), u64>,
     /// Visitors per UTC day: whoever viewed or clicked.
-    pub(crate) visitors: LiteMap<Day, Sketch>,
-    pub(crate) links: BTreeMap<LinkId, OfLink>,
+    pub(crate) visitors: Sorted<Day, Sketch>,
+    /// There may be a hundred thousand.
+    pub(crate) links: BTreeMap<LinkId, Box<OfLink>>,
 }
 
 /// What a batch adds to a link.
@@ -110,9 +111,9 @@ pub(crate) struct OfLink {
     /// What it says of it, if anything.
     pub(crate) said: Option<Box<LinkState>>,
     /// Clicks per UTC hour.
-    pub(crate) hours: LiteMap<Hour, u64>,
+    pub(crate) hours: Sorted<Hour, u64>,
     /// Visitors per UTC day.
-    pub(crate) visitors: LiteMap<Day, Sketch>,
+    pub(crate) visitors: Sorted<Day, Sketch>,
 }
 
 /// Folds events that are recorded for the first time. The caller has removed duplicates.
@@ -181,7 +182,7 @@ impl Rollup {
         let mut days: Vec<(&ProfileId, &LinkId, Day, u64)> = Vec::new();
         for (profile, name, link) in self.of_links() {
             let first = days.len();
-            for (hour, clicks) in &link.hours {
+            for (hour, clicks) in link.hours.iter() {
                 let day = hour.day();
                 match days[first..].last_mut() {
                     Some(last) if last.2 == day => last.3 += clicks,
@@ -203,7 +204,7 @@ impl Rollup {
     pub fn live_minutes(&self, now: Timestamp) -> Vec<(&ProfileId, Minute, Counts)> {
         let oldest = Minute(now.minute().0 - LIVE_MINUTES);
         let live = self.profiles.iter().flat_map(|(name, profile)| {
-            let minutes = profile.minutes.range((Bound::Excluded(oldest), Bound::Unbounded));
+            let minutes = profile.minutes.after(|minute| *minute <= oldest);
             minutes.map(move |(minute, counts)| (name, *minute, *counts))
         });
         live.collect()
@@ -243,7 +244,7 @@ impl Rollup {
 
     fn of_links(&self) -> impl Iterator<Item = (&ProfileId, &LinkId, &OfLink)> {
         self.profiles.iter().flat_map(|(profile, of)| {
-            of.links.iter().map(move |(name, link)| (profile, name, link))
+            of.links.iter().map(move |(name, link)| (profile, name, &**link))
         })
     }
 
@@ -271,8 +272,8 @@ impl OfProfile {
 
     fn add_visit(&mut self, visit: &Visit, at: Timestamp, stamp: impl Fn() -> Stamp) {
         let (hour, day) = (at.hour(), at.day());
-        self.hours.entry(hour).or_default().add(&visit.kind);
-        self.minutes.entry(at.minute()).or_default().add(&visit.kind);
+        self.hours.at(hour, Counts::default).add(&visit.kind);
+        self.minutes.at(at.minute(), Counts::default).add(&visit.kind);
         if let VisitKind::Click { link_id } = &visit.kind {
             for (dimension, value) in [
                 (Dimension::Country, visit.country.as_str()),
@@ -282,7 +283,7 @@ impl OfProfile {
                 self.add_audience(day, dimension, value, 1);
             }
             self.change_link(link_id.as_str(), |link| {
-                *link.hours.entry(hour).or_default() += 1;
+                *link.hours.at(hour, u64::default) += 1;
                 if let Some(visitor) = visit.visitor {
                     link.visitors_on(day).add(visitor);
                 }
@@ -296,24 +297,39 @@ impl OfProfile {
         }
     }
 
-    pub(crate) fn add_audience(&mut self, day: Day, dimension: Dimension, value: &str, more: u64) {
-        let values = self.audience.entry((day, dimension)).or_default();
-        change(values, value, |value| value.into(), |clicks| *clicks += more);
+    fn add_audience(&mut self, day: Day, dimension: Dimension, value: &str, more: u64) {
+        let like = |held: &(Day, Dimension, Box<str>)| {
+            (held.0, held.1, &*held.2).cmp(&(day, dimension, value))
+        };
+        *self.audience.at_like(like, || ((day, dimension, value.into()), 0)) += more;
+    }
+
+    /// Adds clicks per UTC day and value of a dimension.
+    pub(crate) fn add_to_audience(&mut self, clicks: &[(Day, Dimension, &str, u64)]) {
+        if clicks.len() < MANY {
+            for (day, dimension, value, clicks) in clicks {
+                self.add_audience(*day, *dimension, value, *clicks);
+            }
+        } else {
+            let owned = |(day, dimension, value, clicks): &(Day, Dimension, &str, u64)| {
+                ((*day, *dimension, (*value).into()), *clicks)
+            };
+            self.audience.add_all(clicks.iter().map(owned), AddAssign::add_assign);
+        }
     }
 
     pub(crate) fn audience(&self) -> impl Iterator<Item = (Day, Dimension, &str, u64)> {
-        self.audience.iter().flat_map(|((day, dimension), values)| {
-            values.iter().map(|(value, clicks)| (*day, *dimension, &**value, *clicks))
-        })
+        let audience = self.audience.iter();
+        audience.map(|((day, dimension, value), clicks)| (*day, *dimension, &**value, *clicks))
     }
 
     pub(crate) fn visitors_on(&mut self, day: Day) -> &mut Sketch {
-        self.visitors.entry(day).or_insert_with(Sketch::for_profile)
+        self.visitors.at(day, Sketch::for_profile)
     }
 
     /// Changes what is added to a link.
     pub(crate) fn change_link<T>(&mut self, name: &str, act: impl FnOnce(&mut OfLink) -> T) -> T {
-        change(&mut self.links, name, LinkId::trusted, act)
+        change(&mut self.links, name, LinkId::trusted, |link: &mut Box<OfLink>| act(link))
     }
 
     pub(crate) fn say(&mut self, said: ProfileState) {
@@ -327,30 +343,21 @@ impl OfProfile {
         if let Some(said) = other.said {
             self.say(*said);
         }
-        for (hour, counts) in other.hours {
-            self.hours.entry(hour).or_default().merge(counts);
-        }
-        for (minute, counts) in other.minutes {
-            self.minutes.entry(minute).or_default().merge(counts);
-        }
-        for (key, values) in other.audience {
-            let mine = self.audience.entry(key).or_default();
-            for (value, clicks) in values {
-                *mine.entry(value).or_default() += clicks;
-            }
-        }
+        self.hours.add_all(other.hours.into_iter(), Counts::merge);
+        self.minutes.add_all(other.minutes.into_iter(), Counts::merge);
+        self.audience.add_all(other.audience.into_iter(), AddAssign::add_assign);
         for (day, visitors) in other.visitors {
             self.visitors_on(day).merge(&visitors);
         }
         for (name, link) in other.links {
-            self.links.entry(name).or_default().merge(link);
+            self.links.entry(name).or_default().merge(*link);
         }
     }
 }
 
 impl OfLink {
     pub(crate) fn visitors_on(&mut self, day: Day) -> &mut Sketch {
-        self.visitors.entry(day).or_insert_with(Sketch::for_link)
+        self.visitors.at(day, Sketch::for_link)
     }
 
     pub(crate) fn say(&mut self, said: LinkState) {
@@ -364,9 +371,7 @@ impl OfLink {
         if let Some(said) = other.said {
             self.say(*said);
         }
-        for (hour, clicks) in other.hours {
-            *self.hours.entry(hour).or_default() += clicks;
-        }
+        self.hours.add_all(other.hours.into_iter(), AddAssign::add_assign);
         for (day, visitors) in other.visitors {
             self.visitors_on(day).merge(&visitors);
         }

@@ -18,10 +18,10 @@ use crate::columns::{moment, timestamp};
 use crate::planner::row_by_row;
 use crate::{classify, counts, merge};
 
-/// Deltas that are folded at once, at most, and their bytes about, those of some 45,000 events. They are read one by one:
-/// what is in memory meanwhile is their sum, at worst some six times as much where no two add to the same row.
+/// Deltas that are folded at once, at most, and their bytes about, those of some 90,000 events. They are read one by one:
+/// what is in memory meanwhile is their sum, at worst some seven times as much where no two add to the same row.
 const FOLDED_MAX: i64 = 1000;
-const FOLDED_BYTES: i64 = 2 << 20;
+const FOLDED_BYTES: i64 = 4 << 20;
 
 /// Bytes of deltas from which on waiting longer pays: they bring most of their rows many times, and a row is written
 /// once for all of them.
@@ -31,7 +31,7 @@ const MANY_WAIT: u32 = 5;
 
 /// Bytes of deltas that wait from which on whoever records waits too, so that those who read find what is recent: some
 /// 180,000 events.
-const BEHIND_BYTES: i64 = 4 * FOLDED_BYTES;
+const BEHIND_BYTES: i64 = 2 * FOLDED_BYTES;
 /// How long a batch waits then, at most: what cannot be folded must not keep events from being recorded.
 const BEHIND_MAX: Duration = Duration::from_secs(1);
 
