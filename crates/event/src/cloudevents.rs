@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::event::{Body, Event, Visit, VisitKind};
@@ -179,9 +180,7 @@ pub fn decode_batch(bytes: &[u8]) -> Result<Vec<Event>, Undecodable> {
         return Ok(vec![read(wire)?]);
     }
     // Nearly always all of them are ours, and then they are read once.
-    if let Ok(wires) = serde_json::from_slice::<Vec<Wire<'_>>>(bytes)
-        && let Ok(events) = wires.into_iter().map(read).collect()
-    {
+    if let Ok(Whole(events)) = serde_json::from_slice(bytes) {
         return Ok(events);
     }
     let elements: Vec<&RawValue> =
@@ -191,6 +190,34 @@ pub fn decode_batch(bytes: &[u8]) -> Result<Vec<Event>, Undecodable> {
         wire.and_then(read).unwrap_or_else(|why| glimpse(element, &why.0))
     };
     Ok(elements.iter().map(decoded).collect())
+}
+
+/// A batch in which every element can be read.
+struct Whole(Vec<Event>);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(OneByOne)
+    }
+}
+
+/// Each becomes an event at once: what stands in between is larger, and nobody needs all of it.
+struct OneByOne;
+
+impl<'de> Visitor<'de> for OneByOne {
+    type Value = Whole;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a list of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Whole, A::Error> {
+        let mut events = Vec::new();
+        while let Some(wire) = elements.next_element()? {
+            events.push(read(wire).map_err(A::Error::custom)?);
+        }
+        Ok(Whole(events))
+    }
 }
 
 /// The error's position alone: its text may quote the event.
