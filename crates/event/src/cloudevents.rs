@@ -156,12 +156,12 @@ fn push_text(bytes: &mut Vec<u8>, parts: &[&str]) {
     bytes.push(b'"');
     for part in parts {
         // All of them are looked at, which takes less time than to stop at the first.
-        if !part.bytes().fold(false, |any, byte| any | is_escaped(byte)) {
-            bytes.extend_from_slice(part.as_bytes());
-        } else {
+        if part.bytes().fold(false, |any, byte| any | is_escaped(byte)) {
             // Each character is escaped by itself, so that a part between its quotes is a part of the whole.
             let quoted = serde_json::to_vec(part).expect(TO_MEMORY);
             bytes.extend_from_slice(&quoted[1..quoted.len() - 1]);
+        } else {
+            bytes.extend_from_slice(part.as_bytes());
         }
     }
     bytes.push(b'"');

@@ -91,7 +91,7 @@ impl Flat {
         for (profile, said) in self.profiles {
             rollup.change(profile.as_str(), |of| {
                 if !said.is_blank() {
-                    of.say(said)
+                    of.say(said);
                 }
             });
         }

@@ -91,7 +91,9 @@ impl Visitors<'_> {
                 if !rest.is_empty() {
                     return Err(BadDelta);
                 }
-                few.iter().for_each(|visitor| sketch.add(VisitorId(u64::from_le_bytes(*visitor))));
+                for visitor in few {
+                    sketch.add(VisitorId(u64::from_le_bytes(*visitor)));
+                }
             }
             Self::Many(bytes) => sketch.merge(&Sketch::from_bytes_of(lg_k, bytes)?),
         }

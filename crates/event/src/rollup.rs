@@ -265,7 +265,6 @@ impl OfProfile {
             }
             Body::Profile(fields) => self.say(ProfileState::of_fields(fields, &stamp())),
             Body::Milestone(_) | Body::Unknown { .. } | Body::Unfit { .. } | Body::Statement(_) => {
-                ()
             }
         }
     }
