@@ -31,18 +31,22 @@ struct Wire<'a> {
     #[serde(borrow, rename = "type")]
     event_type: Cow<'a, str>,
     #[serde(borrow)]
-    subject: Option<Cow<'a, str>>,
+    subject: Option<Text<'a>>,
     #[serde(borrow)]
     time: Cow<'a, str>,
     #[serde(borrow)]
     receivedtime: Cow<'a, str>,
     #[serde(borrow)]
-    ledgerentry: Option<Cow<'a, str>>,
+    ledgerentry: Option<Text<'a>>,
     #[serde(borrow)]
     datacontenttype: Cow<'a, str>,
     #[serde(borrow)]
     data: Data<'a>,
 }
+
+/// Borrowed where it is escaped nowhere, within an option as well.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// What was derived, and what the platform sent.
 #[derive(Deserialize)]
@@ -254,7 +258,7 @@ fn read(wire: Wire<'_>) -> Result<Event, Undecodable> {
     if wire.specversion != "1.0" {
         return Err(missing("specversion"));
     }
-    let entry = wire.ledgerentry.map(|text| text.parse()).transpose();
+    let entry = wire.ledgerentry.map(|text| text.0.parse()).transpose();
     let source = wire.source.strip_prefix(SOURCE_PREFIX).ok_or_else(|| missing("source"))?;
     Ok(Event {
         source: SourceName::trusted(source),

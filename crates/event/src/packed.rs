@@ -25,7 +25,7 @@ pub(crate) struct Packed<'a> {
 #[derive(Serialize, Deserialize)]
 struct OfProfile<'a> {
     name: &'a str,
-    /// Whether the rollup says that there is such a profile.
+    /// What it says of it. Always there.
     #[serde(borrow)]
     said: Option<Json<'a>>,
     hours: Vec<(Hour, Counts)>,

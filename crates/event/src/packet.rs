@@ -113,7 +113,7 @@ impl Stack {
                 let length = packet.body.len();
                 if packet.body.capacity() - length < encoded.len() + 2 {
                     let room = (3 * length).min(PACKET_BYTES - length);
-                    packet.body.reserve(room.max(encoded.len() + 2));
+                    packet.body.reserve_exact(room.max(encoded.len() + 2));
                 }
                 packet.body.push(b',');
                 packet.body.extend_from_slice(encoded);

@@ -156,14 +156,6 @@ impl Rollup {
         }
     }
 
-    /// Adds what another batch brings. In whatever order they are added, the sum is the same.
-    pub fn merge(&mut self, other: Self) {
-        for (name, theirs) in other.profiles {
-            self.profiles.entry(name).or_default().merge(theirs);
-        }
-        self.milestones.extend(other.milestones);
-    }
-
     /// Whether it adds nothing.
     pub fn is_empty(&self) -> bool {
         // Whatever is counted names a profile.
@@ -337,21 +329,6 @@ impl OfProfile {
             None => self.said = Some(Box::new(said)),
         }
     }
-
-    fn merge(&mut self, other: Self) {
-        if let Some(said) = other.said {
-            self.say(*said);
-        }
-        self.hours.add_all(other.hours.into_iter(), Counts::merge);
-        self.minutes.add_all(other.minutes.into_iter(), Counts::merge);
-        self.audience.add_all(other.audience.into_iter(), AddAssign::add_assign);
-        for (day, visitors) in other.visitors {
-            self.visitors_on(day).merge(&visitors);
-        }
-        for (name, link) in other.links {
-            self.links.entry(name).or_default().merge(*link);
-        }
-    }
 }
 
 impl OfLink {
@@ -363,16 +340,6 @@ impl OfLink {
         match &mut self.said {
             Some(known) => known.merge(&said),
             None => self.said = Some(Box::new(said)),
-        }
-    }
-
-    fn merge(&mut self, other: Self) {
-        if let Some(said) = other.said {
-            self.say(*said);
-        }
-        self.hours.add_all(other.hours.into_iter(), AddAssign::add_assign);
-        for (day, visitors) in other.visitors {
-            self.visitors_on(day).merge(&visitors);
         }
     }
 }

@@ -83,7 +83,9 @@ impl Sketch {
                     self.add(VisitorId(*visitor));
                 }
             }
-            Visitors::Many(_) if self.is_empty() => self.visitors = other.visitors.clone(),
+            Visitors::Many(_) if self.is_empty() && self.lg_k == other.lg_k => {
+                self.visitors = other.visitors.clone();
+            }
             Visitors::Many(theirs) => {
                 let mut union = HllUnion::new(self.lg_k).expect("a sketch's size is a union's too");
                 union.update(&self.to_sketch());

@@ -111,6 +111,12 @@ proptest! {
             prop_assert_eq!(&value["specversion"], "1.0");
             prop_assert_eq!(&value["id"], event.identity.as_str());
             prop_assert!(value["type"].as_str().is_some_and(|name| !name.is_empty()));
+            prop_assert_eq!(&value["source"], &format!("/webhooks/{}", event.source));
+            let subject = event.profile_id().map(|profile| match event.link_id() {
+                Some(link) => format!("{profile}/{link}"),
+                None => profile.to_string(),
+            });
+            prop_assert_eq!(value.get("subject"), subject.map(Value::from).as_ref());
             let alone = encode_event(event);
             let body = serde_json::to_string(&event.body).expect("JSON");
             prop_assert!(alone.contains(&format!(r#""data":{{"event":{body},"payload":"#)), "{}", alone);
