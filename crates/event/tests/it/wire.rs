@@ -116,7 +116,7 @@ proptest! {
                 Some(link) => format!("{profile}/{link}"),
                 None => profile.to_string(),
             });
-            prop_assert_eq!(value.get("subject"), subject.map(Value::from).as_ref());
+            prop_assert_eq!(value["subject"].as_str(), subject.as_deref());
             let alone = encode_event(event);
             let body = serde_json::to_string(&event.body).expect("JSON");
             prop_assert!(alone.contains(&format!(r#""data":{{"event":{body},"payload":"#)), "{}", alone);
