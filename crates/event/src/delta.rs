@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_first_version_wrote_is_read() {
+    fn what_both_versions_wrote_is_read() {
         let written = br#"{"link_hours":[[["p","l",472222],2]],
             "profile_hours":[[["p",472222],{"views":1,"clicks":2}]],
             "profile_minutes":[[["p",28333333],{"views":1,"clicks":2}]],
@@ -216,6 +216,11 @@ mod tests {
         let profile = ProfileId::trusted("p");
         let rollup = read(1, written).expect("what it wrote");
         let back = read(DELTA_VERSION, &rollup.to_delta()).expect("our own bytes");
+        // They may have waited since an older treehook wrote them.
+        let of_second_version = "010170010001bcd239010201aad4821b010201b6b302000244450201b6b3020010\
+            0700000000000000080000000000000001016c010001bcd2390201b6b302001007000000000000000800\
+            00000000000000";
+        assert_eq!(hex::encode(rollup.to_delta()), of_second_version);
         assert!(back.link_hours().eq(rollup.link_hours()) && rollup.link_hours().count() == 1);
         assert!(back.profile_hours().eq(rollup.profile_hours()));
         let now = Timestamp::from_seconds(28_333_333 * 60);
