@@ -87,12 +87,12 @@ impl Flat {
             change_link(rollup, &profile, &link, |of| of.visitors_on(day).merge(&visitors));
         }
         for ((profile, link), said) in self.links {
-            change_link(rollup, &profile, &link, |of| of.say(said));
+            change_link(rollup, &profile, &link, |of| of.say(&said));
         }
         for (profile, said) in self.profiles {
             rollup.change(profile.as_str(), |of| {
                 if !said.is_blank() {
-                    of.say(said);
+                    of.say(&said);
                 }
             });
         }

@@ -49,13 +49,13 @@ struct OfLink<'a> {
 }
 
 /// JSON; nothing in place of what is as by default.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Json<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl Json<'_> {
     fn of<T: Serialize + Default + PartialEq>(value: &T) -> Self {
         if *value == T::default() {
-            return Self(Cow::Borrowed(""));
+            return Self::default();
         }
         Self(serde_json::to_string(value).expect("texts, numbers and lists become JSON").into())
     }
@@ -142,7 +142,7 @@ impl<'a> OfProfile<'a> {
         let visitors = profile.visitors.iter();
         Self {
             name: name.as_str(),
-            said: Some(profile.said.as_deref().map_or(Json(Cow::Borrowed("")), Json::of)),
+            said: Some(profile.said.as_deref().map_or_else(Json::default, Json::of)),
             hours: profile.hours.iter().map(|(hour, counts)| (*hour, *counts)).collect(),
             minutes: profile.minutes.iter().map(|(minute, counts)| (*minute, *counts)).collect(),
             audience: profile.audience().collect(),
@@ -183,7 +183,7 @@ impl Packed<'_> {
 impl OfProfile<'_> {
     fn add_to(self, profile: &mut rollup::OfProfile) -> Result<(), BadDelta> {
         if let Some(said) = self.said.filter(|said| !said.is_default()) {
-            profile.say(said.read()?);
+            profile.say(&said.read()?);
         }
         profile.hours.add_all(self.hours.into_iter(), Counts::merge);
         profile.minutes.add_all(self.minutes.into_iter(), Counts::merge);
@@ -201,7 +201,7 @@ impl OfProfile<'_> {
 impl OfLink<'_> {
     fn add_to(self, link: &mut rollup::OfLink) -> Result<(), BadDelta> {
         if let Some(said) = self.said {
-            link.say(said.read()?);
+            link.say(&said.read()?);
         }
         link.hours.add_all(self.hours.into_iter(), AddAssign::add_assign);
         for (day, visitors) in self.visitors {

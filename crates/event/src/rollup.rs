@@ -124,7 +124,7 @@ pub fn fold<'a>(events: impl IntoIterator<Item = &'a Event>) -> Rollup {
 }
 
 /// Changes what stands under a name, which is copied where nothing does yet.
-pub(crate) fn change<K, V: Default, T>(
+fn change<K, V: Default, T>(
     map: &mut BTreeMap<K, V>,
     name: &str,
     copied: impl FnOnce(&str) -> K,
@@ -253,9 +253,9 @@ impl OfProfile {
             Body::Visit(visit) => self.add_visit(visit, event.occurred_at, stamp),
             Body::Link(change) => {
                 let said = LinkState::of_change(change, &stamp());
-                self.change_link(change.link_id.as_str(), |link| link.say(said));
+                self.change_link(change.link_id.as_str(), |link| link.say(&said));
             }
-            Body::Profile(fields) => self.say(ProfileState::of_fields(fields, &stamp())),
+            Body::Profile(fields) => self.say(&ProfileState::of_fields(fields, &stamp())),
             Body::Milestone(_) | Body::Unknown { .. } | Body::Unfit { .. } | Body::Statement(_) => {
             }
         }
@@ -279,7 +279,7 @@ impl OfProfile {
                     link.visitors_on(day).add(visitor);
                 }
                 if let Some(fields) = &visit.link {
-                    link.say(LinkState::of_fields(fields, &stamp()));
+                    link.say(&LinkState::of_fields(fields, &stamp()));
                 }
             });
         }
@@ -295,7 +295,7 @@ impl OfProfile {
         *self.audience.at_like(like, || ((day, dimension, value.into()), 0)) += more;
     }
 
-    /// Adds clicks per UTC day and value of a dimension.
+    /// Adds clicks per UTC day and value of a dimension. A few are found one by one, without a copy of their values.
     pub(crate) fn add_to_audience(&mut self, clicks: &[(Day, Dimension, &str, u64)]) {
         if clicks.len() < MANY {
             for (day, dimension, value, clicks) in clicks {
@@ -323,11 +323,8 @@ impl OfProfile {
         change(&mut self.links, name, LinkId::trusted, |link: &mut Box<OfLink>| act(link))
     }
 
-    pub(crate) fn say(&mut self, said: ProfileState) {
-        match &mut self.said {
-            Some(known) => known.merge(&said),
-            None => self.said = Some(Box::new(said)),
-        }
+    pub(crate) fn say(&mut self, said: &ProfileState) {
+        self.said.get_or_insert_default().merge(said);
     }
 }
 
@@ -336,10 +333,7 @@ impl OfLink {
         self.visitors.at(day, Sketch::for_link)
     }
 
-    pub(crate) fn say(&mut self, said: LinkState) {
-        match &mut self.said {
-            Some(known) => known.merge(&said),
-            None => self.said = Some(Box::new(said)),
-        }
+    pub(crate) fn say(&mut self, said: &LinkState) {
+        self.said.get_or_insert_default().merge(said);
     }
 }

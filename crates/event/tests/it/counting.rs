@@ -137,27 +137,27 @@ proptest! {
         for (first, second) in [(first, second), (second, first)] {
             let (first, second) = (kept(first), kept(second));
             let sum = read(read(Rollup::default(), &first), &second);
-                prop_assert!(sum.link_hours().eq(whole.link_hours()));
-                prop_assert!(sum.profile_hours().eq(whole.profile_hours()));
-                prop_assert_eq!(sum.live_minutes(now), whole.live_minutes(now));
-                prop_assert!(sum.audience().eq(whole.audience()));
-                prop_assert!(sum.profiles().eq(whole.profiles()));
-                prop_assert!(sum.links().eq(whole.links()));
-                let of_profiles = |of: &Rollup| -> Vec<_> {
-                    let visitors = of.profile_visitors();
-                    visitors.map(|(owner, day, seen)| (owner.clone(), day, seen.count())).collect()
-                };
-                prop_assert_eq!(of_profiles(&sum), of_profiles(&whole));
-                let of_links = |of: &Rollup| -> Vec<_> {
-                    let visitors = of.link_visitors();
-                    visitors
-                        .map(|(owner, link, day, seen)| {
-                            (owner.clone(), link.clone(), day, seen.count())
-                        })
-                        .collect()
-                };
-                prop_assert_eq!(of_links(&sum), of_links(&whole));
-                prop_assert_eq!(sum.is_empty(), visits.is_empty());
+            prop_assert!(sum.link_hours().eq(whole.link_hours()));
+            prop_assert!(sum.profile_hours().eq(whole.profile_hours()));
+            prop_assert_eq!(sum.live_minutes(now), whole.live_minutes(now));
+            prop_assert!(sum.audience().eq(whole.audience()));
+            prop_assert!(sum.profiles().eq(whole.profiles()));
+            prop_assert!(sum.links().eq(whole.links()));
+            let of_profiles = |of: &Rollup| -> Vec<_> {
+                let visitors = of.profile_visitors();
+                visitors.map(|(owner, day, seen)| (owner.clone(), day, seen.count())).collect()
+            };
+            prop_assert_eq!(of_profiles(&sum), of_profiles(&whole));
+            let of_links = |of: &Rollup| -> Vec<_> {
+                let visitors = of.link_visitors();
+                visitors
+                    .map(|(owner, link, day, seen)| {
+                        (owner.clone(), link.clone(), day, seen.count())
+                    })
+                    .collect()
+            };
+            prop_assert_eq!(of_links(&sum), of_links(&whole));
+            prop_assert_eq!(sum.is_empty(), visits.is_empty());
         }
     }
 
