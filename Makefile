@@ -34,6 +34,8 @@ test-console: ## Test the dashboard in a browser, and the API against its OpenAP
 # What a server with a machine of its own is set to, and no checkpoint within a run: neither for ours nor for what it
 # is compared to.
 bench: export TREEHOOK_TEST_POSTGRES = shared_buffers=1GB max_wal_size=8GB checkpoint_timeout=30min
+# As RabbitMQ comes: whenever its log is full it moves it into segments, and all that is published waits meanwhile.
+bench: export RABBITMQ_CONF_LINES = raft.wal_max_size_bytes = 536870912
 bench: ## Measure every stage beside a reference: ONLY=ingest,worker picks, ROUNDS, EVENTS and ARCHIVE scale
 	tests/servers/with.sh env ONLY="$(ONLY)" cargo bench --locked --quiet -p treehook --bench pipeline
 

@@ -78,29 +78,30 @@ impl Roles {
         });
         let store = store.await?;
         self.vitals.database_up = Some(Arc::new(AtomicBool::new(true)));
-        let broker = self.start_broker("serve")?;
-        let public = match &broker {
-            None => {
-                let threads = Threads::of_the_front()?;
-                let _entered = threads.handle().enter();
-                let public = self.start_front(outbox.clone(), outbox, false, Arc::default())?;
-                self.threads.push(threads);
-                public
-            }
-            Some(broker) => {
-                let accepted = Arc::default();
-                self.start_relay(&queue, broker, Arc::clone(&accepted));
-                let spool = Spool::new(broker.publisher(), outbox);
-                self.start_front(spool, broker.publisher(), false, accepted)?
-            }
+        let (front, accepted) = (Threads::of_the_front()?, Arc::default());
+        let (broker, public) = {
+            let _entered = front.handle().enter();
+            let (broker, accepted) = (self.start_broker("serve")?, Arc::clone(&accepted));
+            let public = match &broker {
+                None => self.start_front(outbox.clone(), outbox, false, accepted)?,
+                Some(broker) => {
+                    let spool = Spool::new(broker.publisher(), outbox);
+                    self.start_front(spool, broker.publisher(), false, accepted)?
+                }
+            };
+            (broker, public)
         };
+        self.threads.push(front);
         match (broker, &store) {
             (None, _) => {
                 let patient = Threads::that_wait()?;
                 self.start_embedded_worker(&patient, &background, queue, store.clone(), migrate);
                 self.threads.push(patient);
             }
-            (Some(broker), Store::Postgres(server)) => self.start_worker(&broker, server, migrate),
+            (Some(broker), Store::Postgres(server)) => {
+                self.start_relay(&queue, &broker, accepted);
+                self.start_worker(&broker, server, migrate);
+            }
             (Some(_), Store::Sqlite(_)) => return Err(needs("TREEHOOK_DATABASE_URL")),
         }
         let admin = self.start_admin(Some(store))?;
@@ -111,11 +112,17 @@ impl Roles {
     /// The receiver and its relay.
     pub(crate) async fn receive(mut self) -> Result<(Running, Addresses), Failure> {
         let (queue, outbox) = self.open_queue(false).await?;
-        let broker = self.start_broker("receive")?.ok_or_else(|| needs("TREEHOOK_AMQP_URL"))?;
-        let accepted = Arc::default();
-        self.start_relay(&queue, &broker, Arc::clone(&accepted));
-        let spool = Spool::new(broker.publisher(), outbox);
-        let public = self.start_front(spool, broker.publisher(), true, accepted)?;
+        let (front, accepted) = (Threads::of_the_front()?, Arc::default());
+        let (broker, public) = {
+            let _entered = front.handle().enter();
+            let broker = self.start_broker("receive")?.ok_or_else(|| needs("TREEHOOK_AMQP_URL"))?;
+            let spool = Spool::new(broker.publisher(), outbox);
+            let public =
+                self.start_front(spool, broker.publisher(), true, Arc::clone(&accepted))?;
+            (broker, public)
+        };
+        self.threads.push(front);
+        self.start_relay(&queue, &broker, accepted);
         let store = match &self.config.database_url {
             Some(url) => Some(Store::open(Some(url), &self.config.data_dir).await?),
             None => None,

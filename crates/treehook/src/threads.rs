@@ -41,8 +41,8 @@ impl Threads {
         Self::start(builder)
     }
 
-    /// For the front door of a process that writes its queue itself: nothing that others ask of this process
-    /// holds a delivery up there.
+    /// For the front door and the connection that it publishes over: nothing that others ask of this process
+    /// holds a delivery up there. SQLite and the broker's connection have threads of their own beside these.
     pub(crate) fn of_the_front() -> Result<Self, Failure> {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(all_cores_but_one()).thread_name("front");
