@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::fixtures::click_envelope;
 use crate::harness::{
-    Client, DEADLINE, Deployment, OwnPostgres, OwnRabbit, Proxy, eventually, now,
+    Client, DEADLINE, Deployment, OwnPostgres, OwnRabbit, Proxy, TestDatabase, eventually, now,
 };
 use crate::traffic::{send, ten_thousand_clicks};
 
@@ -90,6 +90,37 @@ async fn postgres_stopped_for_twenty_seconds_costs_nothing() {
     }
     deployment.end().await;
     postgres.end().await;
+}
+
+#[tokio::test]
+async fn a_database_that_is_gone_for_fifteen_seconds_leaves_the_door_open() {
+    let mut deployment = Deployment::embedded();
+    let database = TestDatabase::create().await;
+    deployment.set("TREEHOOK_DATABASE_URL", &database.url);
+    let treehook = deployment.start(&["serve"]).await;
+    let client = Client::new();
+    let applied = async |least: u64| {
+        eventually("they are counted", async || {
+            client.metric(treehook.admin, "treehook_events_applied_total").await >= least
+        })
+        .await;
+    };
+    let deliver = async |id: &str| {
+        let body = click_envelope(id, "p1", "l1", "ann");
+        client.try_post(treehook.public(), &body).await.map(|(status, _)| status).ok()
+    };
+    assert_eq!(deliver("before").await, Some(202));
+    applied(1).await;
+    database.put_aside().await;
+    assert_eq!(deliver("meanwhile").await, Some(202));
+    // The worker's patience ends after five seconds, and another turn begins.
+    pass(Duration::from_secs(15)).await;
+    assert_eq!(deliver("still").await, Some(202));
+    database.put_back().await;
+    applied(3).await;
+    assert_eq!(treehook.terminate().await, 0);
+    deployment.end().await;
+    database.end().await;
 }
 
 #[tokio::test]

@@ -174,10 +174,13 @@ impl EmbeddedWorker {
                 }
             }
         };
-        if !prepared(&store, self.migrate, &stop).await? {
-            return Ok(());
+        // Once: what is wrong at the start ends the process, and what is wrong later, with the front door open, is waited out.
+        if !self.is_prepared.load(Ordering::Relaxed) {
+            if !prepared(&store, self.migrate, &stop).await? {
+                return Ok(());
+            }
+            self.is_prepared.store(true, Ordering::Relaxed);
         }
-        self.is_prepared.store(true, Ordering::Relaxed);
         let record = Record::new(store.clone(), clock::now, self.retention_ms);
         #[cfg(feature = "test-hooks")]
         let record = crate::test_hooks::Deadly::around(record);

@@ -58,7 +58,10 @@ where
                 info!("counting falls behind: the worker takes a share of the cores");
                 Mood::Insistent
             }
-            Mood::Insistent => Mood::Patient,
+            Mood::Insistent => {
+                info!("counting has caught up: the worker gives its share of the cores back");
+                Mood::Patient
+            }
         };
     }
 }
