@@ -90,20 +90,26 @@ pub fn profile_named_in(payload: &str) -> Option<ProfileId> {
     })
 }
 
+/// What stands in [`REASON_LABELS`] for a reason that is none of ours.
+const OTHER: &str = "other";
+
+/// Every label that [`DeadLetter::reason_label`] gives.
+pub const REASON_LABELS: [&str; 9] = [
+    "missing_field",
+    "invalid_field",
+    "future_timestamp",
+    "expired",
+    "undecodable",
+    "delivery_limit",
+    "constraint",
+    "invalid_data",
+    OTHER,
+];
+
 /// A reason as a metric label, so that nobody else can name series.
 fn reason_label(reason: &str) -> &'static str {
-    const KNOWN: [&str; 8] = [
-        "missing_field",
-        "invalid_field",
-        "future_timestamp",
-        "expired",
-        "undecodable",
-        "delivery_limit",
-        "constraint",
-        "invalid_data",
-    ];
     let head = reason.split(':').next().unwrap_or_default();
-    KNOWN.into_iter().find(|known| *known == head).unwrap_or("other")
+    REASON_LABELS.into_iter().find(|known| *known == head).unwrap_or(OTHER)
 }
 
 /// Which dead letters are meant. Every field that is there narrows.

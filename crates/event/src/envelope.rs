@@ -226,7 +226,8 @@ fn identity(
             return Err(place.fault(&format!("`id`: expected a string, found {found}")));
         }
     }
-    match verified.id() {
+    // An empty one names nothing: all deliveries that carry it would be taken for one.
+    match verified.id().filter(|id| !id.trim_ascii().is_empty()) {
         Some(id) => {
             let id = String::from_utf8_lossy(id);
             Ok(match place.index {

@@ -37,7 +37,7 @@ pub use account::{Account, Balance, Settled, fold_settled, settled, settled_dead
 pub use audience::{Audience, Devices, Location, Referrer, audience};
 pub use cloudevents::{Undecodable, decode_batch, encode_batch, encode_event};
 pub use compression::Compression;
-pub use deadletter::{DeadFilter, DeadLetter, profile_named_in};
+pub use deadletter::{DeadFilter, DeadLetter, REASON_LABELS, profile_named_in};
 pub use delta::{BadDelta, DELTA_VERSION, traces_in_delta};
 pub use derive::{
     Device, LONGEST_TITLE, country_of, device_of, host_of, referrer_of, title_of, url_of,

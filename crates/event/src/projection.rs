@@ -27,10 +27,12 @@ pub struct Stamped<T> {
 
 type Field<T> = Option<Stamped<T>>;
 
-/// Keeps the later of the two.
-fn later<T: Clone>(mine: &mut Field<T>, theirs: Option<&Stamped<T>>) {
+/// Keeps the later of the two. Identities are unique within a source: where two sources wrote at the same time under
+/// the same identity, the greater value wins, so that no order of arrival shows.
+fn later<T: Clone + Ord>(mine: &mut Field<T>, theirs: Option<&Stamped<T>>) {
     let Some(other) = theirs else { return };
-    if mine.as_ref().is_none_or(|held| held.stamp < other.stamp) {
+    let is_earlier = |held: &Stamped<T>| (&held.stamp, &held.value) < (&other.stamp, &other.value);
+    if mine.as_ref().is_none_or(is_earlier) {
         *mine = Some(other.clone());
     }
 }

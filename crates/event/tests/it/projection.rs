@@ -177,3 +177,14 @@ fn a_deleted_link_stays_deleted_and_still_learns_its_name() {
     }
     assert_eq!(state.title.expect("said").value, "name");
 }
+
+#[test]
+fn what_two_sources_say_under_one_id_at_one_time_is_merged_in_any_order() {
+    let said = |title: &str| {
+        let fields = LinkFields { title: Some(title.into()), ..LinkFields::default() };
+        LinkState::of_change(&change(LinkChangeKind::Updated, fields), &stamp(1, "7"))
+    };
+    let states = [said("a"), said("b")];
+    assert_eq!(merged(&states), merged(states.iter().rev()));
+    assert_eq!(merged(&states).title.expect("said").value, "b");
+}

@@ -6,9 +6,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use http::HeaderMap;
 use proptest::prelude::*;
 use standardwebhooks::Webhook;
-use treehook_event::{Claim, KeyEncoding, Rejection, Scheme, SigningKey, Timestamp, sign, verify};
+use treehook_event::{
+    Claim, KeyEncoding, Rejection, Scheme, SigningKey, Timestamp, parse, sign, verify,
+};
 
-use crate::setup::{Headers, WHSEC, belief, event, events, find, replace, signed, source};
+use crate::setup::{
+    Headers, WHSEC, belief, context, event, events, find, now, replace, signed, source,
+};
 
 #[test]
 fn the_published_example_holds() {
@@ -125,4 +129,24 @@ fn identity_is_the_signed_message_id_and_data_is_read_by_linktrees_names() {
     let batch = events(&source, format!("[{click},{named},{click}]")).unwrap();
     let ids: Vec<&str> = batch.iter().map(|event| event.identity.as_str()).collect();
     assert_eq!(ids, ["msg_1#0", "evt_9", "msg_1#2"]);
+}
+
+#[test]
+fn an_empty_message_id_makes_no_two_deliveries_one() {
+    let source = source(Scheme::standard());
+    let id_of = |link: &str| {
+        let body = format!(
+            r#"{{"type":"link.clicked","timestamp":"2025-11-24T15:00:00Z",
+            "data":{{"profile_id":"p","link_id":"{link}"}}}}"#
+        );
+        let headers: Headers = sign(&source.scheme, &source.keys[0], "", now(), body.as_bytes())
+            .into_iter()
+            .map(|(name, value)| (name, value.into_bytes()))
+            .collect();
+        let claim = Claim::read(&source.scheme, |name| find(&headers, name)).unwrap();
+        let verified = verify(&source, &claim, body.as_bytes(), now()).unwrap();
+        parse(&verified, &source, &context(), now()).unwrap()[0].identity.clone()
+    };
+    assert_ne!(id_of("a"), id_of("b"));
+    assert_eq!(id_of("a"), id_of("a"));
 }
