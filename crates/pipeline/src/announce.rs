@@ -48,7 +48,10 @@ impl<H: Handler, P: Publisher> Handler for Announce<H, P> {
         self.inner.bury(event, reason).await
     }
 
+    /// Asks both: while nothing can be announced, a batch that is taken in hand is only handed back again, and each time
+    /// costs it an attempt.
     async fn ready(&self) -> Result<(), Failure> {
-        self.inner.ready().await
+        self.inner.ready().await?;
+        self.announce(&[]).await
     }
 }

@@ -27,7 +27,21 @@ impl Store {
     }
 }
 
+/// What a batch may take, about: whoever asks with nothing in hand is told of room from there on.
+const ROOM_MIN: i64 = 16 << 20;
+
+fn full(bytes: i64) -> Failure {
+    let detail = format!("{bytes} more bytes would pass the limit of {BYTES_MAX}");
+    Failure::transient("backlog_full", detail)
+}
+
 impl Backlog {
+    async fn has_room(&self) -> Result<(), Failure> {
+        let store = &self.store;
+        let used: i64 = bounded!(store, QUERY_MAX, |connection| used(connection))?;
+        if used > BYTES_MAX - ROOM_MIN { Err(full(ROOM_MIN)) } else { Ok(()) }
+    }
+
     /// A consumer that starts at the oldest announcement that nobody holds.
     pub fn consumer(&self) -> BacklogConsumer {
         BacklogConsumer::new(self.store.clone())
@@ -37,17 +51,14 @@ impl Backlog {
 impl Publisher for Backlog {
     async fn publish(&self, events: &[Event]) -> Result<Accepted, Failure> {
         if events.is_empty() {
-            return Ok(Accepted::Queued);
+            return self.has_room().await.map(|()| Accepted::Queued);
         }
         let batch = encode_batch(events);
         let (store, bytes) = (&self.store, size(batch.len()));
         let kept =
             bounded!(store, QUERY_MAX, |connection| insert(connection, batch, size(events.len())))?;
         if !kept {
-            return Err(Failure::transient(
-                "backlog_full",
-                format!("{bytes} more bytes would pass the limit of {BYTES_MAX}"),
-            ));
+            return Err(full(bytes));
         }
         self.store.shared.announced.send_replace(());
         Ok(Accepted::Queued)
@@ -71,6 +82,11 @@ async fn insert(connection: &mut PgConnection, batch: Vec<u8>, events: i64) -> s
     .execute(connection)
     .await?;
     Ok(inserted.rows_affected() > 0)
+}
+
+/// Bytes that are kept.
+async fn used(connection: &mut PgConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar("select bytes from announcements_total").fetch_one(connection).await
 }
 
 /// A length as `bigint`.

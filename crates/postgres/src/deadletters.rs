@@ -71,7 +71,9 @@ async fn bury_distinct(
     .bind(rows().map(|letter| text(letter.identity.as_str())).collect::<Vec<_>>())
     .bind(rows().map(|letter| text(letter.event_type.as_str())).collect::<Vec<_>>())
     .bind(
-        rows().map(|letter| letter.profile_id.as_ref().map(ProfileId::as_str)).collect::<Vec<_>>(),
+        rows()
+            .map(|letter| letter.profile_id.as_ref().map(|id| text(id.as_str())))
+            .collect::<Vec<_>>(),
     )
     .bind(rows().map(|letter| text(&letter.reason)).collect::<Vec<_>>())
     .bind(rows().map(|letter| moment(letter.occurred_at)).collect::<Vec<_>>())

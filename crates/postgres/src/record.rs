@@ -118,11 +118,15 @@ async fn tally(
 }
 
 /// Commits a change that changes nothing, to this process's row: proof that a batch could be
-/// committed. The server's clock will do: it only says that the process is there.
+/// committed. Whoever keeps writers out of the archive, as a repair does, would keep that batch out too: it is locked as
+/// an insert locks it. The server's clock will do: it only says that the process is there.
 pub(crate) async fn prove_commit(
     connection: &mut PgConnection,
     instance: &str,
 ) -> sqlx::Result<()> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query("set local lock_timeout = '1s'").execute(&mut *transaction).await?;
+    sqlx::query("lock table only events in row exclusive mode").execute(&mut *transaction).await?;
     sqlx::query(
         "insert into tallies as t (instance, applied, duplicates, newest_event, updated_at)
          values ($1::uuid, 0, 0, null, now())
@@ -130,7 +134,7 @@ pub(crate) async fn prove_commit(
              set updated_at = greatest(t.updated_at, excluded.updated_at)",
     )
     .bind(instance)
-    .execute(connection)
+    .execute(&mut *transaction)
     .await?;
-    Ok(())
+    transaction.commit().await
 }

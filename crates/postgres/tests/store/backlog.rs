@@ -145,12 +145,16 @@ async fn a_full_backlog_says_so_until_there_is_room() {
         let failure = backlog.publish(&batch("b", 3)).await.expect_err("it is full");
         assert!(matches!(failure, Failure::Transient(_)), "{failure}");
         assert_eq!(failure.cause().reason, "backlog_full");
+        let asked = backlog.publish(&[]).await.expect_err("whoever asks is told as well");
+        assert_eq!(asked.cause().reason, "backlog_full");
         assert_eq!(scratch.number("select count(*) from announcements").await, 1);
 
         let mut consumer = backlog.consumer();
         let deliveries = consumer.receive(10, DEADLINE).await.unwrap();
         consumer.settle(receipts(deliveries)).await.unwrap();
         backlog.publish(&batch("c", 1)).await.unwrap();
+        scratch.meddle("update announcements_total set bytes = 0").await;
+        backlog.publish(&[]).await.unwrap();
     })
     .await;
 }

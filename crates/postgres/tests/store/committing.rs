@@ -1,5 +1,6 @@
 //! What a commit is worth, and whether one could be had.
 
+use sqlx::Connection as _;
 use treehook_event::{EventStore as _, Failure};
 use treehook_postgres::Store;
 
@@ -56,6 +57,23 @@ async fn a_database_that_answers_but_takes_nothing_is_not_ready() {
         assert!(matches!(failure, Failure::Transient(_)), "{failure}");
         assert_eq!(failure.cause().reason, "read_only");
         store.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_archive_that_somebody_keeps_writers_out_of_is_not_ready() {
+    with_store(async |scratch: Scratch| {
+        let mut repairing = scratch.connection().await;
+        let mut transaction = repairing.begin().await.unwrap();
+        sqlx::query("lock table events in share row exclusive mode")
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+        let failure = scratch.store.ready().await.expect_err("a batch would wait");
+        assert!(matches!(failure, Failure::Transient(_)), "{failure}");
+        transaction.rollback().await.unwrap();
+        assert_eq!(scratch.store.ready().await, Ok(()));
     })
     .await;
 }

@@ -1,6 +1,6 @@
 //! Dead letters in a batch, and text that a column cannot hold.
 
-use treehook_event::{DeadFilter, DeadLetter, EventStore as _};
+use treehook_event::{DeadFilter, DeadLetter, EventStore as _, ProfileId};
 
 use crate::harness::{Scratch, at, view, with_store};
 
@@ -12,7 +12,8 @@ async fn the_same_letter_twice_in_a_batch_is_two_attempts() {
         };
         let first = letter("a", "missing_field:link_id", "2026-11-24T12:00:00Z");
         let again = letter("a", "expired", "2026-11-24T13:00:00Z");
-        let other = letter("b\0", "undecodable:\0", "2026-11-24T12:00:00Z");
+        let mut other = letter("b\0", "undecodable:\0", "2026-11-24T12:00:00Z");
+        other.profile_id = Some(ProfileId::trusted("p\0"));
         scratch.store.bury(&[first.clone(), other, again]).await.unwrap();
         let filter = DeadFilter { ids: vec![first.key()], limit: 10, ..DeadFilter::default() };
         let listed = scratch.store.dead_letters(&filter).await.unwrap();
@@ -28,6 +29,7 @@ async fn the_same_letter_twice_in_a_batch_is_two_attempts() {
         };
         let buried = scratch.store.dead_letters(&by_head("undecodable")).await.unwrap();
         assert_eq!(buried[0].identity.as_str(), "b\u{fffd}");
+        assert_eq!(buried[0].profile_id.as_ref().map(ProfileId::as_str), Some("p\u{fffd}"));
         assert_eq!(scratch.store.dead_letters(&by_head("undecod")).await.unwrap(), Vec::new());
         assert_eq!(scratch.store.tally().await.unwrap().dead, 2);
         // It was buried again since it was read as buried once.
