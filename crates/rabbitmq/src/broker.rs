@@ -163,6 +163,12 @@ fn check(config: BrokerConfig) -> Result<Settings, Failure> {
         let expected = "amqp://user:password@host:port/vhost, where `%2f` is the default vhost";
         Failure::fatal("broker_url", format!("the AMQP URL cannot be read; expected {expected}"))
     })?;
+    // The client library knows no address in brackets, and would take `localhost` for it.
+    if let Ok(url) = config.url.parse::<url::Url>()
+        && let Some(url::Host::Ipv6(address)) = url.host()
+    {
+        uri.authority.host = address.to_string();
+    }
     uri.query.heartbeat = uri.query.heartbeat.or(Some(HEARTBEAT_SECONDS));
     config.topology.check()?;
     Ok(Settings {
@@ -179,18 +185,32 @@ fn check(config: BrokerConfig) -> Result<Settings, Failure> {
 mod tests {
     use super::*;
 
+    fn config(url: &str) -> BrokerConfig {
+        BrokerConfig {
+            url: url.to_owned(),
+            topology: Topology::default(),
+            name: "test".to_owned(),
+            compression: Compression::None,
+            timeouts: Timeouts::default(),
+            now: || Timestamp::from_seconds(0),
+        }
+    }
+
+    #[test]
+    fn the_host_is_the_one_that_the_url_names() {
+        for (url, host) in [
+            ("amqp://u:p@mq.example:5672/%2f", "mq.example"),
+            ("amqp://u:p@192.0.2.5/%2f", "192.0.2.5"),
+            ("amqps://u:p@[2001:db8::5]:5671/%2f", "2001:db8::5"),
+        ] {
+            assert_eq!(check(config(url)).unwrap().uri.authority.host, host, "{url}");
+        }
+    }
+
     #[test]
     fn a_url_that_cannot_be_read_is_fatal_and_never_repeated() {
         for url in ["", "not a url", "http://guest:s3cret@host/", "amqp://u:s3cret@host:99999/"] {
-            let config = BrokerConfig {
-                url: url.to_owned(),
-                topology: Topology::default(),
-                name: "test".to_owned(),
-                compression: Compression::None,
-                timeouts: Timeouts::default(),
-                now: || Timestamp::from_seconds(0),
-            };
-            let failure = Broker::start(config, CancellationToken::new()).err().unwrap();
+            let failure = Broker::start(config(url), CancellationToken::new()).err().unwrap();
             assert!(matches!(failure, Failure::Fatal(_)), "{url}");
             assert_eq!(failure.cause().reason, "broker_url");
             assert!(!failure.to_string().contains("s3cret"));
