@@ -1,5 +1,8 @@
 //! The commands as people type them: exit codes, messages, formats.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+
 use serde_json::Value;
 
 use crate::fixtures::click_envelope;
@@ -74,6 +77,31 @@ async fn wrong_configuration_is_exit_2_with_setting_and_remedy() {
             assert!(said.contains(part), "{arguments:?}: {part} is not in {said}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_variable_in_another_encoding_is_named_and_not_shown() {
+    let deployment = Deployment::embedded();
+    let secret = OsString::from_vec(b"\xffhush".to_vec());
+    for (name, code) in [("TREEHOOK_DUB_SECRET", 2), ("LESSOPEN", 0)] {
+        let output = deployment.run_with(&["migrate"], (name, &secret)).await;
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert_eq!(said.contains(name), code == 2, "{said}");
+        assert!(!said.contains("hush"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_a_wrong_setting() {
+    let mut deployment = Deployment::server().await;
+    let url = format!("{}_gone", deployment.environment["TREEHOOK_DATABASE_URL"]);
+    deployment.set("TREEHOOK_DATABASE_URL", &url);
+    let output = deployment.run(&["migrate"]).await;
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("TREEHOOK_DATABASE_URL: "), "{said}");
+    deployment.end().await;
 }
 
 #[tokio::test]

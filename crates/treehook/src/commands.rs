@@ -18,7 +18,7 @@ use std::io::Write as _;
 
 use crate::Trouble;
 use crate::cli::{Command, Shared};
-use crate::config::{Config, Environment, Flags};
+use crate::config::{self, Config, Flags};
 use crate::store::Store;
 use crate::telemetry;
 
@@ -46,7 +46,7 @@ pub(crate) async fn run(command: Command) -> Result<(), Trouble> {
 
 /// The configuration of a command, with its log started.
 pub(crate) fn configured(flags: &Flags) -> Result<Config, Trouble> {
-    let environment: Environment = std::env::vars().collect();
+    let environment = config::environment()?;
     let config = Config::load(flags, &environment)?;
     telemetry::start_log(&config.log, config.log_format);
     Ok(config)

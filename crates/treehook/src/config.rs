@@ -24,6 +24,25 @@ pub(crate) type Flags = BTreeMap<&'static str, String>;
 /// The environment, as it was at the start.
 pub(crate) type Environment = BTreeMap<String, String>;
 
+/// The variables of this process. Those of others may be in any encoding; one of ours that is no UTF-8 is a mistake,
+/// whose value is not repeated.
+pub(crate) fn environment() -> Result<Environment, Mistakes> {
+    let mut mistakes = Mistakes::default();
+    let environment = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok()?;
+        match value.into_string() {
+            Ok(value) => Some((name, value)),
+            Err(_) if name.starts_with("TREEHOOK_") => {
+                mistakes.add(format!("environment: {name} is not UTF-8"));
+                None
+            }
+            Err(_) => None,
+        }
+    });
+    let environment = environment.collect();
+    if mistakes.is_empty() { Ok(environment) } else { Err(mistakes) }
+}
+
 /// Every setting, with its default applied. INTERFACE.md says what each is for.
 #[derive(Debug)]
 pub(crate) struct Config {

@@ -54,8 +54,12 @@ impl From<Failure> for Trouble {
         let cause = failure.cause();
         let setting = match cause.reason {
             "configuration" | "outbox" => "",
-            "broker_url" => "TREEHOOK_AMQP_URL: ",
-            "database_url" => "TREEHOOK_DATABASE_URL: ",
+            "broker_url" | "broker_refused" => "TREEHOOK_AMQP_URL: ",
+            "database_url"
+            | "refused_credentials"
+            | "missing_database"
+            | "missing_privilege"
+            | "encoding" => "TREEHOOK_DATABASE_URL: ",
             "topology_name" => "TREEHOOK_AMQP_PREFIX: ",
             _ => return Self::Failed(cause.detail.clone()),
         };
@@ -88,7 +92,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return complain(&format!("the runtime did not start: {error}"), 1),
     };
-    match runtime.block_on(commands::run(cli.command)) {
+    let outcome = runtime.block_on(commands::run(cli.command));
+    // Dropped, it would wait for its threads: one that looks up a name may take half a minute more.
+    runtime.shutdown_background();
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Trouble::Found) => ExitCode::from(1),
         Err(Trouble::Failed(text)) => complain(&text, 1),

@@ -8,6 +8,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use treehook_event::REASON_LABELS;
 
 use crate::config::LogFormat;
 
@@ -101,6 +102,9 @@ fn describe() {
     ] {
         // A counter that is there from the start can be alerted on when it first moves.
         counter!(name).increment(0);
+    }
+    for reason in REASON_LABELS {
+        counter!("treehook_events_dead_total", "reason" => reason).increment(0);
     }
     for (name, text) in [
         ("treehook_outbox_events", "Events in the outbox"),

@@ -1,6 +1,7 @@
 //! The built binary as processes that can be signalled, killed and started again.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
@@ -124,7 +125,17 @@ impl Deployment {
 
     /// Runs a command that ends.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Output {
+        self.outcome(arguments, self.command(arguments)).await
+    }
+
+    /// As [`Deployment::run`], with a further variable in any encoding.
+    pub(crate) async fn run_with(&self, arguments: &[&str], more: (&str, &OsStr)) -> Output {
         let mut command = self.command(arguments);
+        command.env(more.0, more.1);
+        self.outcome(arguments, command).await
+    }
+
+    async fn outcome(&self, arguments: &[&str], mut command: Command) -> Output {
         let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output();
         tokio::time::timeout(DEADLINE, output)
             .await

@@ -16,7 +16,7 @@ use super::simulate::usage;
 use crate::Trouble;
 use crate::cli::DebugBundle;
 use crate::clock;
-use crate::config::{self, Environment, LogFormat, Setting};
+use crate::config::{self, LogFormat, Setting};
 use crate::telemetry;
 use archive::Archive;
 use redact::Redactor;
@@ -26,7 +26,7 @@ const LOG_BYTES_MAX: u64 = 2 << 20;
 
 pub(super) async fn debug_bundle(args: &DebugBundle) -> Result<(), Trouble> {
     telemetry::start_log("error", LogFormat::Auto);
-    let environment: Environment = std::env::vars().collect();
+    let environment = config::environment()?;
     let flags = args.flags();
     let redactor = Redactor::new(config::secret_values(&flags, &environment));
     // First of all: a wrong path should not cost anybody the wait for the rest.

@@ -26,7 +26,7 @@ const WAIT: Duration = Duration::from_secs(5);
 pub(super) async fn doctor(args: &Doctor) -> Result<(), Trouble> {
     let log = args.shared.log.as_deref().unwrap_or("error");
     telemetry::start_log(log, LogFormat::Auto);
-    let environment: Environment = std::env::vars().collect();
+    let environment = config::environment()?;
     let findings = examine(&args.flags(), &environment).await.findings;
     if args.json {
         print(&format!("{}\n", as_json(&findings)))?;

@@ -39,7 +39,7 @@ const HEADERS_MAX: u64 = 1 << 20;
 
 /// Exit code 1 if it is refused.
 pub(super) fn explain(args: &Explain) -> Result<(), Trouble> {
-    let environment: Environment = std::env::vars().collect();
+    let environment = config::environment()?;
     let config = Config::load(&args.flags(), &environment)?;
     let written = config::secrets(&args.flags(), &environment);
     let source = source(args, &environment, &config)?;

@@ -162,7 +162,8 @@ impl<'a> Layers<'a> {
         is_setting || SECRETS.contains(&base) || of_source || foreign
     }
 
-    fn source_names(&self) -> impl Iterator<Item = &str> {
+    /// The names that `[[source]]` tables give.
+    pub(super) fn source_names(&self) -> impl Iterator<Item = &str> {
         let tables = self.file.get("source").and_then(toml::Value::as_array);
         tables.into_iter().flatten().filter_map(|table| table.get("name")?.as_str())
     }
@@ -199,7 +200,8 @@ impl<'a> Layers<'a> {
             return text_of(value, origin, mistakes);
         }
         let path = self.file.get(&format!("{key}_file")).filter(|_| SECRETS.contains(&key))?;
-        content_of(Path::new(path.as_str()?), format!("{origin}_file"), mistakes)
+        let path = text_of(path, format!("{origin}_file"), mistakes)?;
+        content_of(Path::new(&path.value), path.origin, mistakes)
     }
 
     /// The setting, parsed. A value that does not parse is a mistake, and the default goes on.

@@ -42,6 +42,10 @@ pub(super) fn all(
     for (name, scheme) in
         [("linktree", Scheme::linktree()), ("dub", Scheme::dub()), ("standard", Scheme::standard())]
     {
+        // A table named as a built-in source replaces it: any part of it can be overridden, how its secret is read too.
+        if layers.source_names().any(|spelled| spelled == name) {
+            continue;
+        }
         if let Some(given) = layers.given(&format!("{name}_secret"), mistakes) {
             let name_of = SourceName::trusted(name);
             let keys = keys(&given, scheme.key_encoding, mistakes);
@@ -70,7 +74,6 @@ pub(super) fn all(
         let spelled = SpelledOut { table, place, layers };
         let Some(source) = spelled.source(tolerance, mistakes) else { continue };
         if names.insert(source.name.to_string()) {
-            // A table named as a built-in source replaces it: any part of it can be overridden.
             sources.insert(source.name.to_string(), source);
         } else {
             mistakes.add(format!("{}: the name `{}` is taken", spelled.place, source.name));

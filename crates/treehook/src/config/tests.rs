@@ -101,6 +101,16 @@ fn a_secret_can_stand_in_a_file_of_its_own() {
     assert_eq!(config.amqp_url.unwrap().expose_secret(), "amqp://host");
     let said = complaint(&[("TREEHOOK_DUB_SECRET_FILE", "/nowhere/at/all")], "");
     assert!(said.contains("TREEHOOK_DUB_SECRET_FILE: /nowhere/at/all cannot be read"), "{said}");
+    let said = complaint(&[], "visitor_key_file = 1.5");
+    assert!(said.contains("treehook.toml: visitor_key_file: expected a text"), "{said}");
+}
+
+#[test]
+fn how_a_built_in_source_reads_its_secret_can_be_overridden() {
+    let file = "[[source]]\nname = \"standard\"\nkey_encoding = \"utf8\"";
+    let config = load(&[("TREEHOOK_STANDARD_SECRET", "plain")], file).unwrap();
+    assert_eq!(config.sources.len(), 1);
+    assert_eq!(config.sources[0].scheme.key_encoding, treehook_event::KeyEncoding::Utf8);
 }
 
 #[test]
