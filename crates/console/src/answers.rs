@@ -18,7 +18,7 @@ use crate::status::PipelineStatus;
 use crate::window::{Point, series};
 
 /// Links, countries and referrers when nobody says how many: all of them, for nearly everybody.
-pub(crate) const LIST: u32 = 1000;
+const LIST: u32 = 1000;
 
 /// Views, clicks and visitors of a profile over a period.
 #[derive(Serialize, ToSchema)]

@@ -9,7 +9,7 @@ use serde_json::Value;
 use treehook_event::{EventStore, Hour, LinkSort, ProfileSummary, Timestamp};
 use utoipa::ToSchema;
 
-use crate::answers::{Analytics, LIST};
+use crate::answers::Analytics;
 use crate::audience::{self, Audience};
 use crate::console::Console;
 use crate::figures::{self, RankedLink, Span};
@@ -111,7 +111,7 @@ impl Metrics {
         ("id" = String, Path, min_length = 1), When,
         ("granularity" = inline(Option<Fineness>), Query, description = "hourly for `last_24_hours`, else daily"),
         ("metrics" = Option<String>, Query, pattern = "^ *(views|clicks|ctr|unique_visitors|series|top_link|links|locations|referrers|devices|milestones) *(, *(views|clicks|ctr|unique_visitors|series|top_link|links|locations|referrers|devices|milestones) *)*$", description = "Only these, with commas between: any of views, clicks, ctr, unique_visitors, series, top_link, links, locations, referrers, devices, milestones"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 10000, description = "1000 in each list without it"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 10000, description = "10000 in each list without it"),
         ("format" = inline(Option<Format>), Query, description = "json without it"),
     ),
     responses((status = 200, description = "The report", content(
@@ -142,7 +142,7 @@ fn read<S>(query: Option<&str>, console: &Console<S>, now: Timestamp) -> Result<
     Ok(Asked {
         cuts: window.cuts(given.granularity()?)?,
         window,
-        limit: given.limit(LIST, console.limits.list_max)?,
+        limit: given.limit(console.limits.list_max, console.limits.list_max)?,
         metrics: Metrics::read(given.get("metrics"))?,
         format: match given.get("format") {
             None | Some("json") => Format::Json,
