@@ -55,3 +55,44 @@ impl<H: Handler, P: Publisher> Handler for Announce<H, P> {
         self.announce(&[]).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use treehook_event::{Accepted, Timestamp};
+
+    use super::*;
+
+    /// Applies whatever it is given.
+    struct Applies;
+
+    impl Handler for Applies {
+        async fn handle(&self, _events: &[Event]) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        async fn bury(&self, _event: &Event, _reason: &str) -> Result<(), Failure> {
+            unreachable!("nothing is at fault")
+        }
+
+        async fn ready(&self) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
+    /// Has no room.
+    struct Full;
+
+    impl Publisher for Full {
+        async fn publish(&self, _events: &[Event]) -> Result<Accepted, Failure> {
+            Err(Failure::transient("backlog_full", "no room"))
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_cannot_announce_is_not_ready() {
+        let clock = || Timestamp::from_seconds(0);
+        let handler = Announce { inner: Applies, publisher: Full, clock, retention_ms: 1 };
+        let failure = handler.ready().await.expect_err("a batch would only come back");
+        assert_eq!(failure.cause().reason, "backlog_full");
+    }
+}

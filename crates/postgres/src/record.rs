@@ -117,6 +117,9 @@ async fn tally(
     Ok(())
 }
 
+/// How long a proof waits to be let into the archive: it is asked for again and again.
+const PROOF_LOCK_TIMEOUT: &str = "set local lock_timeout = '1s'";
+
 /// Commits a change that changes nothing, to this process's row: proof that a batch could be
 /// committed. Whoever keeps writers out of the archive, as a repair does, would keep that batch out too: it is locked as
 /// an insert locks it. The server's clock will do: it only says that the process is there.
@@ -125,7 +128,7 @@ pub(crate) async fn prove_commit(
     instance: &str,
 ) -> sqlx::Result<()> {
     let mut transaction = connection.begin().await?;
-    sqlx::query("set local lock_timeout = '1s'").execute(&mut *transaction).await?;
+    sqlx::query(PROOF_LOCK_TIMEOUT).execute(&mut *transaction).await?;
     sqlx::query("lock table only events in row exclusive mode").execute(&mut *transaction).await?;
     sqlx::query(
         "insert into tallies as t (instance, applied, duplicates, newest_event, updated_at)
