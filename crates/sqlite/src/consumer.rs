@@ -202,11 +202,11 @@ impl<T: Taken> QueueConsumer<T> {
             return Ok(());
         }
         // One statement whatever their number, and so one transaction.
-        let (ids, writer) = (self.settled_ids(), self.queue.database.writer().clone());
+        let (ids, database) = (self.settled_ids(), self.queue.database.clone());
         let deleting = async move {
             query("delete from batches where id in (select value from json_each(?1))")
                 .bind(ids)
-                .execute(&writer)
+                .execute(&mut *database.writer().await?)
                 .await
                 .map_err(failure)
         };

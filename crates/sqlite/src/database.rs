@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -18,6 +19,7 @@ use treehook_event::Failure;
 
 use crate::bulk::MERGED_MAX;
 use crate::classify::{failure, is_busy, migration, opening, unopenable};
+use crate::writer::{Kept, Writer};
 
 /// How long to stand in line behind another process that is creating the same file.
 const OPEN_PATIENCE: Duration = Duration::from_secs(10);
@@ -64,7 +66,7 @@ pub(crate) struct Disk {
 #[derive(Debug, Clone)]
 pub(crate) struct Database {
     path: PathBuf,
-    writer: SqlitePool,
+    writer: Writer,
     readers: SqlitePool,
     /// Moves the log into the file beside the writer.
     mover: SqlitePool,
@@ -126,7 +128,7 @@ impl Database {
         let secure_delete = if shape.secure_delete { "on" } else { "off" };
         let writer =
             options(&path, shape, shape.writer_cache_kib).pragma("secure_delete", secure_delete);
-        let writer = pool(writer, 1);
+        let writer = Writer::new(pool(writer, 1));
         let reader = options(&path, shape, shape.reader_cache_kib).pragma("query_only", "on");
         let readers = pool(reader.clone(), shape.readers);
         let mover = pool(reader, 1);
@@ -138,11 +140,10 @@ impl Database {
     /// one that everybody shares, who stand in line for it. A connection's thread is as urgent as the one that opened
     /// it, and so the shared ones are opened anew from here.
     pub(crate) async fn moved_here(&self, shape: &Shape) -> Result<Self, Failure> {
-        for connections in [&self.writer, &self.mover] {
-            let connection = connections.acquire().await.map_err(failure)?;
-            connection.close().await.map_err(failure)?;
-            drop(connections.acquire().await.map_err(failure)?);
-        }
+        self.writer.acquire().await.map_err(failure)?.close().await.map_err(failure)?;
+        drop(self.writer.acquire().await.map_err(failure)?);
+        self.mover.acquire().await.map_err(failure)?.close().await.map_err(failure)?;
+        drop(self.mover.acquire().await.map_err(failure)?);
         let (writer, mover) = (self.writer.clone(), self.mover.clone());
         let log = Arc::clone(&self.log);
         Ok(Self { writer, mover, log, ..Self::connect(self.path.clone(), shape) })
@@ -177,9 +178,14 @@ impl Database {
         self.readers.begin().await.map_err(failure)
     }
 
-    /// For single statements that write.
-    pub(crate) fn writer(&self) -> &SqlitePool {
-        &self.writer
+    /// For single statements that write, once nobody else does.
+    pub(crate) async fn writer(&self) -> Result<PoolConnection<Sqlite>, Failure> {
+        self.writer.acquire().await.map_err(failure)
+    }
+
+    /// The same for one who writes again in a moment.
+    pub(crate) async fn kept_writer(&self) -> Result<Kept, Failure> {
+        self.writer.acquire_again().await.map_err(failure)
     }
 
     /// For single statements that read.
@@ -214,9 +220,9 @@ impl Database {
     /// for this too. What is written meanwhile, and the file's sync then, are left to the writer itself, who starts
     /// the log over after it.
     pub(crate) async fn move_log(&self) -> Result<(), Failure> {
-        for connections in [&self.mover, &self.writer] {
-            query("pragma wal_checkpoint(passive)").execute(connections).await.map_err(failure)?;
-        }
+        let move_pages = "pragma wal_checkpoint(passive)";
+        query(move_pages).execute(&self.mover).await.map_err(failure)?;
+        query(move_pages).execute(&mut *self.writer().await?).await.map_err(failure)?;
         Ok(())
     }
 
@@ -233,10 +239,11 @@ impl Database {
         // Overwriting what is deleted is not enough: when a page of a tree is split or joined,
         // copies of what has moved stay in its unused room.
         // As large as what is kept: never in memory, whoever wrote last.
+        let mut writer = self.writer().await?;
         let vacuum = query("pragma temp_store = file; vacuum");
-        vacuum.execute(&self.writer).await.map_err(failure)?;
+        vacuum.execute(&mut *writer).await.map_err(failure)?;
         let (is_busy, _, _): (bool, i64, i64) = query_as("pragma wal_checkpoint(truncate)")
-            .fetch_one(&self.writer)
+            .fetch_one(&mut *writer)
             .await
             .map_err(failure)?;
         if is_busy {
@@ -269,7 +276,7 @@ fn options(path: &Path, shape: &Shape, cache_kib: u32) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-fn pool(options: SqliteConnectOptions, connections: u32) -> SqlitePool {
+pub(crate) fn pool(options: SqliteConnectOptions, connections: u32) -> SqlitePool {
     SqlitePoolOptions::new()
         .max_connections(connections)
         // Connections hold prepared statements and a warm cache: they stay.

@@ -126,7 +126,7 @@ fn pairs(letters: &[(Key, u32)]) -> String {
 
 /// Removes those that were not buried again since they were read; says how many.
 pub(crate) async fn remove(database: &Database, letters: &[(Key, u32)]) -> Result<u64, Failure> {
-    let removed = query(DELETE).bind(pairs(letters)).execute(database.writer()).await;
+    let removed = query(DELETE).bind(pairs(letters)).execute(&mut *database.writer().await?).await;
     Ok(removed.map_err(failure)?.rows_affected())
 }
 
@@ -148,10 +148,12 @@ pub(crate) async fn release(
 
 /// Forgets what was redriven before this and never came back.
 pub(crate) async fn forget_redriven(database: &Database, before: Timestamp) -> Result<(), Failure> {
-    let forgotten = query("delete from redriven_letters where redriven_at < ?1")
+    query("delete from redriven_letters where redriven_at < ?1")
         .bind(before.as_millis())
-        .execute(database.writer());
-    forgotten.await.map_err(failure).map(|_| ())
+        .execute(&mut *database.writer().await?)
+        .await
+        .map_err(failure)?;
+    Ok(())
 }
 
 /// Keys go to SQLite in hexadecimal: as one parameter of JSON, whatever their number.

@@ -27,6 +27,7 @@ mod suspicion;
 mod take;
 mod verify;
 mod visitors;
+mod writer;
 
 pub use consumer::{QueueConsumer, Receipt};
 pub use queue::{Depth, Queue, QueueLimits};

@@ -54,8 +54,10 @@ pub(crate) async fn list(
 
 /// Forgets what nobody calls live any more.
 pub(crate) async fn forget(database: &Database, now: Timestamp) -> Result<(), Failure> {
-    let forgotten = query("delete from profile_minutes where minute <= ?1")
+    query("delete from profile_minutes where minute <= ?1")
         .bind(now.minute().0 - LIVE_MINUTES)
-        .execute(database.writer());
-    forgotten.await.map_err(failure).map(|_| ())
+        .execute(&mut *database.writer().await?)
+        .await
+        .map_err(failure)?;
+    Ok(())
 }

@@ -129,11 +129,8 @@ impl Queue {
 
     /// The worker ends in good order, whatever it has left: nothing killed it.
     pub async fn end_well(&self) -> Result<(), Failure> {
-        let writer = self.database.writer().clone();
-        let forgetting = async move {
-            let mut connection = writer.acquire().await.map_err(failure)?;
-            suspicion::forget(&mut connection).await
-        };
+        let database = self.database.clone();
+        let forgetting = async move { suspicion::forget(&mut *database.writer().await?).await };
         self.at_home(forgetting).await
     }
 
@@ -161,12 +158,10 @@ impl Queue {
         if free < FREE_PAGES_MAX || self.depth().await?.bytes > SHRINK_BYTES_MAX {
             return Ok(());
         }
-        query("vacuum").execute(self.database.writer()).await.map_err(failure)?;
+        let mut writer = self.database.writer().await?;
+        query("vacuum").execute(&mut *writer).await.map_err(failure)?;
         // The file itself is cut when the log is moved into it.
-        query("pragma wal_checkpoint(truncate)")
-            .execute(self.database.writer())
-            .await
-            .map_err(failure)?;
+        query("pragma wal_checkpoint(truncate)").execute(&mut *writer).await.map_err(failure)?;
         Ok(())
     }
 
@@ -210,13 +205,15 @@ impl Publisher for Queue {
         insert.push(
             " <= (select freelist_count * page_size from pragma_freelist_count, pragma_page_size))",
         );
+        let mut writer = self.database.kept_writer().await?;
         let inserted = insert
             .build()
             // As many texts as there are numbers of packets: only the usual ones are worth keeping.
             .persistent(packets.len() <= PERSISTENT_ROWS_MAX)
-            .execute(self.database.writer())
+            .execute(&mut *writer.connection)
             .await
             .map_err(failure)?;
+        writer.keep();
         if inserted.rows_affected() == 0 {
             let full = format!("{bytes} more bytes would pass the limit of {}", self.max_bytes);
             let (reason, detail) = match disk {

@@ -31,7 +31,7 @@ pub(crate) async fn maintain(
     dead::forget_redriven(database, keep_from.start()).await?;
     ledger::retire(database, now).await?;
     give_back(database).await?;
-    query("pragma optimize").execute(database.writer()).await.map_err(failure)?;
+    query("pragma optimize").execute(&mut *database.writer().await?).await.map_err(failure)?;
     // Until then what was forgotten still stands in the file, and only the log says that it is gone.
     database.move_log().await?;
     Ok(Maintained { days_dropped })
@@ -52,7 +52,7 @@ async fn drop_day(database: &Database, day: Day) -> Result<(), Failure> {
          on conflict (name) do update set value = max(value, excluded.value)",
     )
     .bind(day.plus(1).0)
-    .execute(database.writer())
+    .execute(&mut *database.writer().await?)
     .await
     .map_err(failure)?;
     loop {
@@ -60,7 +60,7 @@ async fn drop_day(database: &Database, day: Day) -> Result<(), Failure> {
             query("delete from events where id in (select id from events where day = ?1 limit ?2)")
                 .bind(day.0)
                 .bind(ROWS_PER_STEP)
-                .execute(database.writer())
+                .execute(&mut *database.writer().await?)
                 .await
                 .map_err(failure)?;
         if deleted.rows_affected() == 0 {
@@ -78,14 +78,14 @@ async fn give_back(database: &Database) -> Result<(), Failure> {
              from pragma_freelist_count, pragma_page_count",
         )
         .bind(PAGES_PER_STEP)
-        .fetch_one(database.writer())
+        .fetch_one(&mut *database.writer().await?)
         .await
         .map_err(failure)?;
         if !is_roomy {
             break;
         }
         query("pragma incremental_vacuum(256)")
-            .execute(database.writer())
+            .execute(&mut *database.writer().await?)
             .await
             .map_err(failure)?;
     }

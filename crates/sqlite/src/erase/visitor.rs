@@ -139,7 +139,7 @@ async fn bury_no_more(database: &Database, visitor: VisitorId) -> Result<u64, Fa
         query("delete from dead_letters where instr(event, ?1) > 0 or instr(event, ?2) > 0")
             .bind(plain)
             .bind(quoted)
-            .execute(database.writer())
+            .execute(&mut *database.writer().await?)
             .await
             .map_err(failure)?;
     Ok(removed.rows_affected())
