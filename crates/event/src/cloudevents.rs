@@ -260,7 +260,7 @@ fn read(wire: Wire<'_>) -> Result<Event, Undecodable> {
     }
     let entry = wire.ledgerentry.map(|text| text.0.parse()).transpose();
     let source = wire.source.strip_prefix(SOURCE_PREFIX).ok_or_else(|| missing("source"))?;
-    Ok(Event {
+    let event = Event {
         source: SourceName::trusted(source),
         identity: Identity::trusted(&wire.id),
         occurred_at: Timestamp::from_rfc3339(&wire.time).ok_or_else(|| missing("time"))?,
@@ -269,5 +269,9 @@ fn read(wire: Wire<'_>) -> Result<Event, Undecodable> {
         entry: entry.map_err(|_| missing("ledgerentry"))?,
         body: wire.data.event,
         payload: wire.data.payload.get().into(),
-    })
+    };
+    if event.holds_nul() {
+        return Err(Undecodable("one of its texts holds U+0000".into()));
+    }
+    Ok(event)
 }

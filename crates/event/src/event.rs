@@ -284,6 +284,35 @@ impl Event {
         }
     }
 
+    /// Whether any of its texts holds U+0000, which not every store can keep: a receiver of ours lets none through.
+    pub(crate) fn holds_nul(&self) -> bool {
+        let is_in = |text: &str| text.contains('\0');
+        let in_some = |texts: &[Option<&str>]| texts.iter().flatten().any(|text| is_in(text));
+        let in_link = |fields: &LinkFields| {
+            let LinkFields { title, url, kind, thumbnail, .. } = fields;
+            let urls = [url.as_ref(), thumbnail.as_ref()].map(|url| url?.as_deref());
+            in_some(&[title.as_deref(), kind.as_deref()]) || in_some(&urls)
+        };
+        let ids = [self.profile_id().map(ProfileId::as_str), self.link_id().map(LinkId::as_str)];
+        let in_body = match &self.body {
+            Body::Visit(Visit { country, referrer, link, .. }) => {
+                is_in(country) || is_in(referrer) || link.as_ref().is_some_and(in_link)
+            }
+            Body::Link(change) => in_link(&change.fields),
+            Body::Profile(ProfileFields {
+                username, display_name, bio, avatar_url, theme, ..
+            }) => {
+                in_some(&[username, display_name, bio, theme].map(Option::as_deref))
+                    || in_some(&[avatar_url.as_ref().and_then(Option::as_deref)])
+            }
+            Body::Milestone(milestone) => in_some(&[milestone.metric.as_deref()]),
+            Body::Unknown { event_type } => is_in(event_type.as_str()),
+            // Those become no rows: dead letters replace it, and a statement is of numbers and names of ours.
+            Body::Unfit { .. } | Body::Statement(_) => false,
+        };
+        in_body || in_some(&ids) || is_in(self.identity.as_str()) || is_in(self.source.as_str())
+    }
+
     /// How many URLs it brought that are refused (CONTRACT.md section 4).
     pub fn refused_urls(&self) -> u64 {
         let of_link = |fields: &LinkFields| {

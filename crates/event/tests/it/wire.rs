@@ -184,3 +184,50 @@ fn an_unreadable_batch_becomes_one_event_that_can_be_moved() {
         assert_eq!(decode_batch(&encode_batch(std::slice::from_ref(&event))), Ok(vec![event]));
     }
 }
+
+/// A pointer to each text inside.
+fn texts(value: &Value, at: &str, found: &mut Vec<String>) {
+    match value {
+        Value::String(_) => found.push(at.to_owned()),
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(i, item)| texts(item, &format!("{at}/{i}"), found));
+        }
+        Value::Object(fields) => {
+            fields.iter().for_each(|(name, field)| texts(field, &format!("{at}/{name}"), found));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => (),
+    }
+}
+
+#[test]
+fn a_text_with_nul_is_not_read_wherever_it_stands_but_in_the_payload() {
+    let data = json!({
+        "profile_id": "p", "link_id": "l", "visitor_id": "v", "country": "DE", "title": "t",
+        "referrer": "https://a.example/", "url": "https://b.example/", "type": "classic",
+        "thumbnail": "https://c.example/", "username": "u", "display_name": "d", "bio": "b",
+        "avatar_url": "https://d.example/", "theme": "air", "metric": "clicks", "threshold": 1,
+        "other": "o\0", "link": {"id": "l", "workspaceId": "p", "title": "t", "url": "https://e.example/"},
+        "click": {"id": "c", "timestamp": now().to_rfc3339(), "country": "DE", "referer": "a.example"},
+    });
+    let mut seen = 0;
+    for event in TYPES.iter().flat_map(|name| batches(std::slice::from_ref(&data), name, 0)) {
+        if matches!(event.body, Body::Unfit { .. }) {
+            continue;
+        }
+        let good: Value = serde_json::from_str(&encode_event(&event)).unwrap();
+        assert_eq!(good["data"]["payload"]["other"], "o\0");
+        let mut places = vec!["/id".to_owned(), "/source".to_owned()];
+        texts(&good["data"]["event"], "/data/event", &mut places);
+        for place in places {
+            let mut bad = good.clone();
+            let text = bad.pointer_mut(&place).unwrap();
+            *text = format!("{}\0", text.as_str().unwrap()).into();
+            let events = decode_batch(json!([good, bad]).to_string().as_bytes()).unwrap();
+            assert_eq!(events[0], event);
+            let reason = events[1].unfit(now(), i64::MAX).unwrap_or_else(|| panic!("{place}"));
+            assert!(reason.starts_with("undecodable:"), "{place}: {reason}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 100, "{seen}");
+}
