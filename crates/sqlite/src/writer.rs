@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, Sqlite, SqlitePool, Transaction};
+use tokio::sync::{Mutex as Turns, OwnedMutexGuard as Turn};
 
 /// A pool of one connection. A publisher keeps it at hand while nobody else asks for it: each time that a pool is given a
 /// connection back it asks the connection's thread whether it is well, two changes of thread for every publish.
@@ -11,6 +12,8 @@ use sqlx::{Connection as _, Sqlite, SqlitePool, Transaction};
 pub(crate) struct Writer {
     pool: SqlitePool,
     shelf: Arc<Shelf>,
+    /// Publishers take turns among themselves: none of them stands in line at the pool while another has the connection.
+    turns: Arc<Turns<()>>,
 }
 
 /// Where the connection lies between two publishes.
@@ -66,6 +69,7 @@ impl Drop for InLine<'_> {
 pub(crate) struct Kept {
     pub(crate) connection: PoolConnection<Sqlite>,
     shelf: Arc<Shelf>,
+    _turn: Turn<()>,
 }
 
 impl Kept {
@@ -81,7 +85,7 @@ impl Kept {
 impl Writer {
     /// Of a pool that opens one connection at most.
     pub(crate) fn new(pool: SqlitePool) -> Self {
-        Self { pool, shelf: Arc::default() }
+        Self { pool, shelf: Arc::default(), turns: Arc::default() }
     }
 
     /// The connection, once it is this one's turn.
@@ -101,6 +105,7 @@ impl Writer {
 
     /// As [`Writer::acquire`], for one who will be back in a moment.
     pub(crate) async fn acquire_again(&self) -> sqlx::Result<Kept> {
+        let turn = Arc::clone(&self.turns).lock_owned().await;
         let shelved = self.shelf.look().connection.take();
         let connection = match shelved {
             // The pool replaces one that goes on counting a transaction.
@@ -110,7 +115,7 @@ impl Writer {
                 self.acquire().await?
             }
         };
-        Ok(Kept { connection, shelf: Arc::clone(&self.shelf) })
+        Ok(Kept { connection, shelf: Arc::clone(&self.shelf), _turn: turn })
     }
 
     /// Waits for whoever has the connection, and lets go of it.
@@ -196,7 +201,7 @@ mod tests {
             })
         });
         for task in tasks.collect::<Vec<_>>() {
-            timeout(Duration::from_secs(60), task).await.unwrap().unwrap();
+            timeout(Duration::from_mins(1), task).await.unwrap().unwrap();
         }
         let mut shelved = writer.shelf.look();
         assert_eq!(shelved.waiting, 0);
