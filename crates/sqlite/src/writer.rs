@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, Sqlite, SqlitePool, Transaction};
 use tokio::sync::{Mutex as Turns, OwnedMutexGuard as Turn};
+use tokio::time::timeout;
 
 /// A pool of one connection. A publisher keeps it at hand while nobody else asks for it: each time that a pool is given a
 /// connection back it asks the connection's thread whether it is well, two changes of thread for every publish.
@@ -105,7 +106,9 @@ impl Writer {
 
     /// As [`Writer::acquire`], for one who will be back in a moment.
     pub(crate) async fn acquire_again(&self) -> sqlx::Result<Kept> {
-        let turn = Arc::clone(&self.turns).lock_owned().await;
+        let patience = self.pool.options().get_acquire_timeout();
+        let turn = timeout(patience, Arc::clone(&self.turns).lock_owned()).await;
+        let turn = turn.map_err(|_| sqlx::Error::PoolTimedOut)?;
         let shelved = self.shelf.look().connection.take();
         let connection = match shelved {
             // The pool replaces one that goes on counting a transaction.
@@ -131,7 +134,6 @@ mod tests {
 
     use sqlx::query;
     use sqlx::sqlite::SqliteConnectOptions;
-    use tokio::time::timeout;
 
     use super::*;
     use crate::database::pool;
@@ -179,6 +181,19 @@ mod tests {
         kept.keep();
         let kept = timeout(Duration::from_secs(10), writer.acquire_again()).await.unwrap().unwrap();
         assert!(!kept.connection.is_in_transaction());
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_ever() {
+        let writer = writer();
+        let kept = writer.acquire_again().await.unwrap();
+        // From here on time flies while everybody waits.
+        tokio::time::pause();
+        let (publisher, other) = tokio::join!(writer.acquire_again(), writer.acquire());
+        assert!(matches!(publisher, Err(sqlx::Error::PoolTimedOut)));
+        assert!(matches!(other, Err(sqlx::Error::PoolTimedOut)));
+        kept.keep();
+        writer.acquire_again().await.unwrap().keep();
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
