@@ -24,8 +24,8 @@ pub struct GatherLimits {
     pub events: usize,
     /// Bytes of payload in one publish, about.
     pub bytes: usize,
-    /// Publishes in flight at once, where the publisher takes as many. Three serve RabbitMQ best at 128 connections, two
-    /// as well at 32 and at 512.
+    /// Publishes in flight at once, where the publisher takes as many. Where half of the requests go at a time there are
+    /// seldom more than two; where requests are few, a third one is on its way before the first has been confirmed.
     pub in_flight: usize,
     /// Requests that wait; a further one waits for a place before it waits for its publish.
     pub waiting: usize,
