@@ -161,7 +161,7 @@ async fn gather<P: Publisher + 'static, J: Journal + 'static>(
         let has_room = in_flight.len() < at_once.max(1);
         if waiting.is_empty() || !has_room {
             tokio::select! {
-                Some(requests) = in_flight.next() => elsewhere.come_back(requests),
+                Some(answered) = in_flight.next() => elsewhere.come_back(answered),
                 received = requests.recv_many(&mut waiting, limits.events),
                     if is_open && has_room => is_open = received > 0,
             }
@@ -185,7 +185,7 @@ async fn gather<P: Publisher + 'static, J: Journal + 'static>(
                 break;
             }
             tokio::select! {
-                Some(requests) = in_flight.next() => elsewhere.come_back(requests),
+                Some(answered) = in_flight.next() => elsewhere.come_back(answered),
                 received = requests.recv_many(&mut waiting, half - weighed) => is_open = received > 0,
                 () = sleep_until(until) => break,
             }
