@@ -162,6 +162,11 @@ impl Rollup {
         self.profiles.is_empty()
     }
 
+    /// How many profiles and links it names, as a measure of the memory that it takes.
+    pub fn names(&self) -> usize {
+        self.profiles.values().map(|profile| 1 + profile.links.len()).sum()
+    }
+
     /// Clicks per link and UTC hour.
     pub fn link_hours(&self) -> impl Iterator<Item = (&ProfileId, &LinkId, Hour, u64)> {
         self.of_links().flat_map(|(profile, name, link)| {

@@ -18,10 +18,15 @@ use crate::columns::{moment, timestamp};
 use crate::planner::row_by_row;
 use crate::{classify, counts, merge};
 
-/// Deltas that are folded at once, at most, and their bytes about, those of some 90,000 events. They are read one by one:
-/// what is in memory meanwhile is their sum, at worst some seven times as much where no two add to the same row.
+/// Deltas that are folded at once, at most, and their bytes about, those of some 180,000 events. They are read one by one:
+/// what is in memory meanwhile is their sum.
 const FOLDED_MAX: i64 = 1000;
-const FOLDED_BYTES: i64 = 4 << 20;
+const FOLDED_BYTES: i64 = 8 << 20;
+/// Profiles and links in that sum, about, from which on no more is added to it: some 30 MB where each has little, which is
+/// seven times as much as their deltas.
+const NAMES_MAX: usize = 70_000;
+/// Bytes of deltas after which they are counted.
+const LOOK_BYTES: usize = 512 << 10;
 
 /// Bytes of deltas from which on waiting longer pays: they bring most of their rows many times, and a row is written
 /// once for all of them.
@@ -30,7 +35,7 @@ const MANY_BYTES: i64 = 256 << 10;
 const MANY_WAIT: u32 = 5;
 
 /// Bytes of deltas that wait from which on whoever records waits too, so that those who read find what is recent: some
-/// 180,000 events.
+/// 360,000 events.
 const BEHIND_BYTES: i64 = 2 * FOLDED_BYTES;
 /// How long a batch waits then, at most: what cannot be folded must not keep events from being recorded.
 const BEHIND_MAX: Duration = Duration::from_secs(1);
@@ -269,15 +274,19 @@ async fn fold_some(connection: &mut PgConnection, newest: i64) -> sqlx::Result<b
         return Ok(false);
     }
     let mut attempt = connection.begin().await?;
-    match fold(&mut attempt, &ids).await {
-        Ok(()) => attempt.commit().await?,
+    let folded = match fold(&mut attempt, &ids).await {
+        Ok(folded) => {
+            attempt.commit().await?;
+            folded
+        }
         Err(error) if is_ones_own_fault(&error) => {
             attempt.rollback().await?;
             fold_each(connection, &ids).await?;
+            ids.len()
         }
         Err(error) => return Err(error),
-    }
-    Ok(ids.last() != Some(&newest))
+    };
+    Ok(folded < ids.len() || ids.last() != Some(&newest))
 }
 
 /// As many as are folded at once: at least one.
@@ -290,27 +299,57 @@ fn fitting(waiting: &[(i64, i64)]) -> Vec<i64> {
     fits.map(|(_, (id, _))| *id).collect()
 }
 
-/// Folds these.
-async fn fold(connection: &mut PgConnection, ids: &[i64]) -> sqlx::Result<()> {
-    let (mut now, mut rollup) = (Timestamp::default(), Rollup::default());
-    let mut rows = sqlx::query_as::<_, (i16, OffsetDateTime, Vec<u8>)>(
-        "delete from rollup_deltas where id = any($1) returning version, recorded_at, delta",
+/// Folds these, or as many of them as name no more profiles and links than a sum may. Answers how many.
+async fn fold(connection: &mut PgConnection, ids: &[i64]) -> sqlx::Result<usize> {
+    let sum = add_up(connection, ids).await?;
+    sqlx::query("delete from rollup_deltas where id = any($1)")
+        .bind(&sum.ids)
+        .execute(&mut *connection)
+        .await?;
+    let joins = row_by_row(connection).await?;
+    counts::add(connection, &sum.rollup, sum.now).await?;
+    joins.allow(connection).await?;
+    merge::add(connection, &sum.rollup).await?;
+    Ok(sum.ids.len())
+}
+
+/// What some deltas come to.
+#[derive(Default)]
+struct Sum {
+    /// Which those are.
+    ids: Vec<i64>,
+    rollup: Rollup,
+    /// When the last of them was recorded.
+    now: Timestamp,
+}
+
+async fn add_up(connection: &mut PgConnection, ids: &[i64]) -> sqlx::Result<Sum> {
+    let (mut sum, mut unseen, mut is_full) = (Sum::default(), 0, false);
+    let mut rows = sqlx::query_as::<_, (i64, i16, OffsetDateTime, Vec<u8>)>(
+        "select id, version, recorded_at, delta from rollup_deltas where id = any($1)",
     )
     .bind(ids)
-    .fetch(&mut *connection);
-    while let Some((version, at, delta)) = rows.try_next().await? {
-        rollup = rollup
+    .fetch(connection);
+    while let Some((id, version, at, delta)) = rows.try_next().await? {
+        // Read to its end all the same: whoever has the connection next would be given the rest.
+        if is_full {
+            continue;
+        }
+        sum.rollup = sum
+            .rollup
             .with_delta(version, &delta)
             .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-        now = now.max(timestamp(at));
+        sum.now = sum.now.max(timestamp(at));
+        sum.ids.push(id);
+        unseen += delta.len();
+        if unseen >= LOOK_BYTES {
+            unseen = 0;
+            is_full = sum.rollup.names() >= NAMES_MAX;
+        }
         // Batches are recorded in the same task, and have rows to send.
         yield_now().await;
     }
-    drop(rows);
-    let joins = row_by_row(connection).await?;
-    counts::add(connection, &rollup, now).await?;
-    joins.allow(connection).await?;
-    merge::add(connection, &rollup).await
+    Ok(sum)
 }
 
 /// One by one, so that what cannot be added keeps nothing else from being counted.
@@ -318,7 +357,7 @@ async fn fold_each(connection: &mut PgConnection, ids: &[i64]) -> sqlx::Result<(
     for id in ids {
         let mut attempt = connection.begin().await?;
         match fold(&mut attempt, std::slice::from_ref(id)).await {
-            Ok(()) => attempt.commit().await?,
+            Ok(_) => attempt.commit().await?,
             Err(error) if is_ones_own_fault(&error) => {
                 attempt.rollback().await?;
                 // Milestones are told by their events alone, and so are titles once the archive is cut short.

@@ -123,6 +123,28 @@ async fn what_cannot_be_added_stands_aside_until_the_archive_is_counted() {
 }
 
 #[tokio::test]
+async fn what_names_many_profiles_is_folded_in_parts() {
+    with_store(async |scratch: Scratch| {
+        // Two names each, and one fold has 70,000 to 80,000.
+        for batch in 0..10 {
+            let event = |n: u64| {
+                let n = batch * 5000 + n;
+                of(&format!("p{n}"), click(&format!("c{n}"), NOON, &format!("l{n}"), n))
+            };
+            record_only(&scratch.store, &(0..5000).map(event).collect::<Vec<_>>()).await;
+        }
+        scratch.store.catch_up(Duration::ZERO).await.unwrap();
+        assert_eq!(scratch.number(WAITING).await, 0);
+        assert_eq!(scratch.number("select sum(clicks)::bigint from link_days").await, 50_000);
+        // Each fold writes in a transaction of its own.
+        let folds = scratch.number("select count(distinct xmin::text) from link_days").await;
+        assert_eq!(folds, 2);
+        scratch.is_sound().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn whoever_records_waits_while_too_much_waits_to_be_folded() {
     with_store(async |scratch: Scratch| {
         let store = &scratch.store;
@@ -131,7 +153,7 @@ async fn whoever_records_waits_while_too_much_waits_to_be_folded() {
         let lock = "lock table rollup_folding in exclusive mode";
         sqlx::query(lock).execute(&mut *folding).await.unwrap();
         let much = "insert into rollup_deltas (version, recorded_at, delta)
-                    select 2, now(), convert_to(repeat('x', 9 << 20), 'UTF8')";
+                    select 2, now(), convert_to(repeat('x', 17 << 20), 'UTF8')";
         assert_eq!(scratch.meddle(much).await, 1);
         store.catch_up(Duration::from_hours(1)).await.unwrap();
         let event = [click("a", NOON, "l1", 1)];
