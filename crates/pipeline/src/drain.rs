@@ -13,14 +13,13 @@ use treehook_event::{Carried, Consumer, Delivery, Failure, Handler};
 use crate::backoff::{Backoff, Chance, chance};
 use crate::bury::GIVEN_UP;
 
-/// Batches in hand at once, at most: while one is being handled another is received, decoded and begun.
-const IN_HAND_MAX: usize = 2;
-
 /// What bounds a turn.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Events handled at once, at most; a delivery that alone holds more is still taken whole.
     pub batch: usize,
+    /// Batches in hand at once, at most: while one is being handled another is received, decoded and begun.
+    pub in_hand: usize,
     /// How long to wait for a first event.
     pub wait: Duration,
     /// How long a batch may stay in hand through an outage before it is handed back. Below the
@@ -32,7 +31,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { batch: 5000, wait: Duration::from_secs(1), hold: Duration::from_mins(3), chance }
+        Self {
+            batch: 5000,
+            in_hand: 2,
+            wait: Duration::from_secs(1),
+            hold: Duration::from_mins(3),
+            chance,
+        }
     }
 }
 
@@ -65,7 +70,7 @@ pub async fn drain<T: Carried, C: Consumer<T>, H: Handler<T>>(
 
 /// Receives, handles and settles, batch after batch, until the queue has no more to give for now, an
 /// outage outlasts the patience of a batch, or something fails. While one batch is handled, the next
-/// is received and handled too, up to [`IN_HAND_MAX`]: the destination does not wait for the queue.
+/// is received and handled too, up to [`Limits::in_hand`]: the destination does not wait for the queue.
 async fn stretch<T: Carried, C: Consumer<T>, H: Handler<T>>(
     consumer: &mut C,
     handler: &H,
@@ -89,7 +94,9 @@ async fn stretch<T: Carried, C: Consumer<T>, H: Handler<T>>(
     let mut done = Vec::new();
     let mut trouble = None;
     while !in_hand.is_empty() || !done.is_empty() {
-        if is_more_likely && in_hand.len() < IN_HAND_MAX && !stop.is_cancelled() {
+        // Whatever waits to be settled comes again after a crash: no more than one does while more is received.
+        let has_room = done.len() < 2 && in_hand.len() < limits.in_hand;
+        if has_room && is_more_likely && !stop.is_cancelled() {
             // Only what is there already, so that it ends soon: a `receive` that is dropped may take
             // events with it, and what is handled meanwhile has to wait for it to be settled.
             let receive = pin!(consumer.receive(limits.batch, Duration::ZERO));
@@ -103,8 +110,8 @@ async fn stretch<T: Carried, C: Consumer<T>, H: Handler<T>>(
                 // What is in hand already is none the worse for it.
                 Err(failure) => (trouble, is_more_likely) = (Some(failure), false),
             }
+            continue;
         }
-        // One at a time: before the next is settled there is a look for what could be handled beside it.
         let outcome = if done.is_empty() { in_hand.next().await } else { Some(done.remove(0)) };
         let Some(outcome) = outcome else { break };
         let (patience, receipts) = outcome?;

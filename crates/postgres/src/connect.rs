@@ -15,6 +15,7 @@ use crate::caution::Caution;
 use crate::classify;
 use crate::deltas::Behind;
 use crate::partitions::Partitions;
+use crate::turns::Turns;
 
 /// What the server does to a statement of ours that takes longer: far beyond what a batch or a
 /// report needs, and well within the time for which a queue lets a delivery be held.
@@ -38,7 +39,7 @@ pub struct StoreOptions {
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {
-            // A worker records one batch at a time; the rest is for reports beside it.
+            // A worker records three batches at a time, and folds; the rest is for reports beside it.
             connections: 8,
             acquire_timeout: Duration::from_secs(5),
             application_name: "treehook".to_owned(),
@@ -59,6 +60,7 @@ pub(crate) struct Shared {
     pub(crate) partitions: Partitions,
     pub(crate) caution: Caution,
     pub(crate) behind: Behind,
+    pub(crate) turns: Turns,
     /// This process's row in `tallies`: 32 hexadecimal digits.
     pub(crate) instance: String,
     pub(crate) server: PgConnectOptions,
@@ -89,6 +91,7 @@ impl Store {
             partitions: Partitions::default(),
             caution: Caution::default(),
             behind: Behind::default(),
+            turns: Turns::default(),
             instance: format!("{:032x}", rand::random::<u128>()),
             server,
             schema: options.schema,

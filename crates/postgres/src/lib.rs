@@ -22,6 +22,7 @@ mod retold;
 mod schema;
 mod store;
 mod subjects;
+mod turns;
 mod upkeep;
 mod verify;
 

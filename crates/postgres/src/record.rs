@@ -1,25 +1,22 @@
 //! Recording: archive and tally a batch in one transaction along with what it adds, so that an event counts once.
 
 use futures_util::future::join;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use treehook_event::{Event, Recorded, Timestamp, settled};
 
 use crate::archive::{self, Batch};
-use crate::caution::Caution;
 use crate::columns::{bigint, moment};
-use crate::partitions::Partitions;
+use crate::connect::Shared;
 use crate::{classify, deltas, ledger};
 
 /// How often a batch is begun anew because a day was dropped just then. It is dropped once; more often
 /// than this, something else is wrong.
 const ATTEMPTS_MAX: u32 = 3;
 
-/// Records a batch. `instance` is the tally's row of this process.
+/// Records a batch.
 pub(crate) async fn record(
     connection: &mut PgConnection,
-    partitions: &Partitions,
-    caution: &Caution,
-    instance: &str,
+    shared: &Shared,
     events: &[Event],
     now: Timestamp,
 ) -> sqlx::Result<Recorded> {
@@ -30,10 +27,10 @@ pub(crate) async fn record(
     let days = batch.days();
     let mut attempt = 1;
     loop {
-        partitions.ensure(connection, &days).await?;
-        match record_once(connection, &batch, caution, instance, events, now).await {
+        shared.partitions.ensure(connection, &days).await?;
+        match record_once(connection, shared, &batch, events, now).await {
             Err(error) if classify::is_no_partition(&error) && attempt < ATTEMPTS_MAX => {
-                partitions.forget();
+                shared.partitions.forget();
                 attempt += 1;
             }
             outcome => return outcome,
@@ -45,42 +42,46 @@ pub(crate) async fn record(
 /// workers never wait for each other in a circle. What is added to others' rows is folded in later.
 async fn record_once(
     connection: &mut PgConnection,
+    shared: &Shared,
     batch: &Batch<'_>,
-    caution: &Caution,
-    instance: &str,
     events: &[Event],
     now: Timestamp,
 ) -> sqlx::Result<Recorded> {
-    let mut transaction = connection.begin().await?;
-    let (fresh, delta) = archive(&mut transaction, batch, caution, now).await?;
+    let (mut transaction, fresh, delta) = archive(connection, shared, batch, now).await?;
     deltas::keep(&mut transaction, delta, now).await?;
     ledger::settle(&mut transaction, &settled(events, &fresh)).await?;
     let duplicates = u64::try_from(events.len() - fresh.len()).unwrap_or(u64::MAX);
     let recorded = Recorded { fresh, duplicates };
-    tally(&mut transaction, instance, events, &recorded, now).await?;
+    tally(&mut transaction, &shared.instance, events, &recorded, now).await?;
     transaction.commit().await?;
     Ok(recorded)
 }
 
-/// Archives a batch; answers the positions of the fresh events and what they add. While no duplicates come, that is made
-/// beside the copy, as if none did.
-async fn archive(
-    connection: &mut PgConnection,
+/// Archives a batch in a transaction; answers that, the positions of the fresh events and what they add. While no
+/// duplicates come, the latter is made before the batch has its turn and beside the copy, as if none did.
+async fn archive<'c>(
+    connection: &'c mut PgConnection,
+    shared: &Shared,
     batch: &Batch<'_>,
-    caution: &Caution,
     now: Timestamp,
-) -> sqlx::Result<(Vec<usize>, Option<Vec<u8>>)> {
-    let is_calm = !caution.is_due();
+) -> sqlx::Result<(Transaction<'c, Postgres>, Vec<usize>, Option<Vec<u8>>)> {
+    let is_calm = !shared.caution.is_due();
     let expected =
         async { if is_calm { Some(delta(batch, &batch.positions()).await) } else { None } };
-    let archiving = archive::insert(connection, batch, caution, now);
-    let (fresh, expected) = join(archiving, expected).await;
-    let fresh = fresh?;
+    let archiving = async {
+        // Over before the commit, which waits for the disk while the next batch is copied.
+        let _turn = shared.turns.take().await;
+        let mut transaction = connection.begin().await?;
+        let fresh = archive::insert(&mut transaction, batch, &shared.caution, now).await?;
+        Ok::<_, sqlx::Error>((transaction, fresh))
+    };
+    let (archived, expected) = join(archiving, expected).await;
+    let (transaction, fresh) = archived?;
     let delta = match expected {
         Some(delta) if fresh.len() == batch.len() => delta,
         Some(_) | None => delta(batch, &fresh).await,
     };
-    Ok((fresh, delta))
+    Ok((transaction, fresh, delta))
 }
 
 /// What these events of a batch add, as it is stored; nothing where that is nothing.
@@ -89,7 +90,7 @@ async fn delta(batch: &Batch<'_>, positions: &[usize]) -> Option<Vec<u8>> {
     (!rollup.is_empty()).then(|| rollup.to_delta())
 }
 
-/// Last, since every batch of this process waits for this row.
+/// Last, since every batch of this process waits for this row. `instance` is that of this process.
 async fn tally(
     connection: &mut PgConnection,
     instance: &str,

@@ -28,14 +28,7 @@ impl EventStore for Store {
     async fn record(&self, events: &[Event], now: Timestamp) -> Result<Recorded, Failure> {
         let shared = &self.shared;
         shared.behind.wait().await;
-        bounded!(self, RECORD_MAX, |connection| record::record(
-            connection,
-            &shared.partitions,
-            &shared.caution,
-            &shared.instance,
-            events,
-            now
-        ))
+        bounded!(self, RECORD_MAX, |connection| record::record(connection, shared, events, now))
     }
 
     async fn catch_up(&self, waited: Duration) -> Result<(), Failure> {

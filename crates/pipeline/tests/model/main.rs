@@ -125,11 +125,9 @@ fn every_flaw_is_caught() {
         (Flaw::NeverSettles, "left in"),
         (Flaw::BuriesTheTransient, "dead letter"),
     ] {
-        let mut runs = (0..RUNS_TO_FIND_A_FLAW).map(|seed| (seed, run(seed, flaw, false)));
-        let (seed, outcome) = runs
-            .find(|(_, outcome)| !outcome.broken.is_empty())
-            .unwrap_or_else(|| panic!("{flaw:?} was not caught in {RUNS_TO_FIND_A_FLAW} runs"));
-        let said = complaint(seed, &outcome);
-        assert!(said.contains(sign), "{flaw:?}: {said}");
+        // A flaw breaks more promises than one, and not all of them in each run.
+        let is_caught = |seed| complaint(seed, &run(seed, flaw, false)).contains(sign);
+        let caught = (0..RUNS_TO_FIND_A_FLAW).any(is_caught);
+        assert!(caught, "{flaw:?}: no `{sign}` in {RUNS_TO_FIND_A_FLAW} runs");
     }
 }

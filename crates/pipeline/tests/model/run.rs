@@ -49,6 +49,7 @@ fn jitter() -> f64 {
 /// Small, so that every limit is met in a run of a few events.
 const LIMITS: Limits = Limits {
     batch: 3,
+    in_hand: 3,
     wait: Duration::from_secs(20),
     hold: Duration::from_secs(4),
     chance: jitter,

@@ -223,18 +223,21 @@ impl Handler for Side {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_full_batch_is_begun_beside_the_first_and_a_lone_event_has_nothing_beside_it() {
+async fn full_batches_are_begun_beside_the_first_and_a_lone_event_has_nothing_beside_it() {
     let full = || vec![event("a"), event("b")];
     let lone = || vec![event("a")];
-    for (deliveries, limit, most) in [
-        (vec![full(), full(), full(), full()], 2, 2),
-        (vec![full(), full()], 5, 1),
-        (vec![lone(), lone(), lone()], 1, 1),
+    for (deliveries, batch, in_hand, most) in [
+        (vec![full(), full(), full(), full()], 2, 1, 1),
+        (vec![full(), full(), full(), full()], 2, 2, 2),
+        (vec![full(), full(), full(), full()], 2, 3, 3),
+        (vec![full(), full()], 2, 3, 2),
+        (vec![full(), full()], 5, 2, 1),
+        (vec![lone(), lone(), lone()], 1, 2, 1),
     ] {
         let count = u32::try_from(deliveries.len()).unwrap();
         let stop = CancellationToken::new();
         let mut script = OneByOne(Script::of(deliveries, &stop));
-        let (side, limits) = (Side::default(), Limits { batch: limit, ..Limits::default() });
+        let (side, limits) = (Side::default(), Limits { batch, in_hand, ..Limits::default() });
         drain(&mut script, &side, &limits, &stop).await.unwrap();
         assert_eq!(side.most.into_inner(), most);
         script.0.settled.sort_unstable();

@@ -21,6 +21,10 @@ use crate::threads::{Threads, run_on};
 use crate::upkeep::{Resilience, keep_caught_up, keep_up, prepared};
 use crate::vitals::oldest_seconds;
 
+/// Batches that a worker beside RabbitMQ and Postgres has in hand: one is archived, one is read meanwhile, and one is
+/// announced and settled, or ready for its turn.
+const IN_HAND: usize = 3;
+
 impl Roles {
     /// Gives way while `accepted` changes: to what comes in through the front door meanwhile.
     pub(super) fn start_relay(&mut self, queue: &Queue, broker: &Broker, accepted: Arc<AtomicU64>) {
@@ -102,7 +106,7 @@ impl Roles {
         migrate: bool,
     ) {
         let store = Store::Postgres(server.clone());
-        let limits = self.limits();
+        let limits = Limits { in_hand: IN_HAND, ..self.limits() };
         let stop = self.process.stop.clone();
         let retention_ms = self.config.retention_ms();
         let backlog = server.backlog();
