@@ -19,7 +19,7 @@ pub(crate) struct Plan {
     pub(crate) rounds: usize,
     /// How long one run of a load takes: `SECONDS`.
     pub(crate) seconds: f64,
-    /// Events in the queue of one run of a relay, and a third of a worker's: `EVENTS`.
+    /// Events in the queue of one run of a relay, and a twelfth of a worker's: `EVENTS`.
     pub(crate) events: u64,
     /// Rows that are in the archive before a worker starts, where that matters: `ARCHIVE`.
     pub(crate) archive: u64,

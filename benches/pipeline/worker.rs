@@ -128,7 +128,7 @@ async fn drained_by(
     deployment.set("TREEHOOK_DATABASE_URL", &database.url);
     bench.plan.set(&mut deployment);
     // Enough of them for the last fold, which nothing runs beside, to be one of several.
-    let events = bench.plan.events * 6;
+    let events = bench.plan.events * 12;
     fill(&deployment, events).await;
     let since = now();
     let servers = Servers::find().await;

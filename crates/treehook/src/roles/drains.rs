@@ -21,8 +21,8 @@ use crate::threads::{Threads, run_on};
 use crate::upkeep::{Resilience, keep_caught_up, keep_up, prepared};
 use crate::vitals::oldest_seconds;
 
-/// Batches that a worker beside RabbitMQ and Postgres has in hand: one is archived, one is read meanwhile, and one is
-/// announced and settled, or ready for its turn.
+/// Batches that a worker beside RabbitMQ and Postgres has in hand: two are archived at most, and meanwhile one is read, or
+/// announced and settled.
 const IN_HAND: usize = 3;
 
 impl Roles {
