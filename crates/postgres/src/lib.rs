@@ -12,6 +12,7 @@ mod counts;
 mod deadletters;
 mod deltas;
 mod erase;
+mod folding;
 mod ledger;
 mod merge;
 mod partitions;
