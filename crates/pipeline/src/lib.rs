@@ -3,6 +3,7 @@
 
 mod announce;
 mod backoff;
+mod burst_first;
 mod bury;
 mod drain;
 mod forward;
@@ -14,6 +15,7 @@ mod spool;
 
 pub use announce::Announce;
 pub use backoff::{Backoff, Chance};
+pub use burst_first::BurstFirst;
 pub use bury::Bury;
 pub use drain::{Limits, drain};
 pub use forward::Forward;

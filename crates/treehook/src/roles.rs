@@ -95,7 +95,8 @@ impl Roles {
         match (broker, &store) {
             (None, _) => {
                 let patient = Threads::that_wait()?;
-                self.start_embedded_worker(&patient, &background, queue, store.clone(), migrate);
+                let threads = (&patient, &background);
+                self.start_embedded_worker(threads, queue, store.clone(), migrate, accepted);
                 self.threads.push(patient);
             }
             (Some(broker), Store::Postgres(server)) => {

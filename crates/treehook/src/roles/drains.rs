@@ -8,7 +8,9 @@ use metrics::counter;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use treehook_event::Failure;
-use treehook_pipeline::{Announce, Backoff, Bury, Forward, GiveWay, Limits, Record, Spool, drain};
+use treehook_pipeline::{
+    Announce, Backoff, BurstFirst, Bury, Forward, GiveWay, Limits, Record, Spool, drain,
+};
 use treehook_rabbitmq::{Broker, Which};
 use treehook_sqlite::Queue;
 
@@ -61,14 +63,15 @@ impl Roles {
     }
 
     /// Behind the front door, which comes first: what waits in the queue is safe, and a delivery that
-    /// is not answered in time is not. Works on `patient` threads, and on `insistent` ones where those do too little.
+    /// is not answered in time is not. Works on `patient` threads, where it rests while more is `accepted` than it can
+    /// count, and on `insistent` ones, without a rest, where that is too little.
     pub(super) fn start_embedded_worker(
         &mut self,
-        patient: &Threads,
-        insistent: &Threads,
+        (patient, insistent): (&Threads, &Threads),
         queue: Queue,
         store: Store,
         migrate: bool,
+        accepted: Arc<AtomicU64>,
     ) {
         let worker = EmbeddedWorker {
             queue: queue.clone(),
@@ -84,11 +87,12 @@ impl Roles {
         let stop = self.process.stop.clone();
         self.process.spawn(async move {
             let work = |mood, turn| {
-                let threads = match mood {
-                    Mood::Patient => &patient,
-                    Mood::Insistent => &insistent,
+                let (threads, accepted) = match mood {
+                    Mood::Patient => (&patient, Arc::clone(&accepted)),
+                    // As if nothing came in meanwhile.
+                    Mood::Insistent => (&insistent, Arc::default()),
                 };
-                run_on(threads, worker.clone().work(turn))
+                run_on(threads, worker.clone().work(accepted, turn))
             };
             // A queue that cannot be read is told of elsewhere, and no reason to insist.
             let waits = || async {
@@ -164,8 +168,9 @@ struct EmbeddedWorker {
 }
 
 impl EmbeddedWorker {
-    /// Works until told to stop, on the threads that it is called on, and on those that write its store meanwhile.
-    async fn work(self, stop: CancellationToken) -> Result<(), Failure> {
+    /// Works until told to stop, on the threads that it is called on, and on those that write its store meanwhile. Rests
+    /// while more is `accepted` than it can count.
+    async fn work(self, accepted: Arc<AtomicU64>, stop: CancellationToken) -> Result<(), Failure> {
         let mut backoff = Backoff::default();
         let store = loop {
             match self.store.moved_here().await {
@@ -188,6 +193,7 @@ impl EmbeddedWorker {
         let record = Record::new(store.clone(), clock::now, self.retention_ms);
         #[cfg(feature = "test-hooks")]
         let record = crate::test_hooks::Deadly::around(record);
+        let record = BurstFirst::new(record, accepted);
         let mut consumer = self.queue.wary_consumer();
         let end = loop {
             let keep = keep_up(&store, self.retention_days, &stop);
