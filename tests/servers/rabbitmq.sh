@@ -51,10 +51,12 @@ run() {
     local launcher=()
     [ "$script" != rabbitmq-server ] || launcher=(launch "$dir")
     # RUNNING_UNDER_SYSTEMD makes the script become the server, so that the pid is the server's. Connections of rabbitmqctl
-    # find a free port in a range of their own, however many run at once.
+    # find a free port in a range of their own, however many run at once. Schedulers run where a core is free: bound to one
+    # each, as is the default, they wait there for whatever else runs on it.
     "${launcher[@]}" env -i \
         PATH="$PATH" HOME="$dir/home" LANG=C.UTF-8 RUNNING_UNDER_SYSTEMD=true \
         ERL_EPMD_ADDRESS=127.0.0.1 \
+        RABBITMQ_SCHEDULER_BIND_TYPE=u \
         RABBITMQ_NODENAME="treehook-$(cat "$dir/port")@localhost" \
         RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 RABBITMQ_NODE_PORT="$(cat "$dir/port")" \
         RABBITMQ_DIST_PORT="$(cat "$dir/distribution_port")" \

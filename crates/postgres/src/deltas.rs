@@ -22,7 +22,7 @@ const MANY_BYTES: i64 = 256 << 10;
 const MANY_WAIT: u32 = 5;
 
 /// Bytes of deltas that wait from which on whoever records waits too, so that those who read find what is recent: some
-/// 360,000 events.
+/// 720,000 events.
 const BEHIND_BYTES: i64 = 2 * FOLDED_BYTES;
 /// How long a batch waits then, at most: what cannot be folded must not keep events from being recorded.
 const BEHIND_MAX: Duration = Duration::from_secs(1);

@@ -12,10 +12,10 @@ use crate::columns::timestamp;
 use crate::planner::row_by_row;
 use crate::{classify, counts, merge};
 
-/// Deltas that are folded at once, at most, and their bytes about, those of some 180,000 events. They are read one by one:
+/// Deltas that are folded at once, at most, and their bytes about, those of some 360,000 events. They are read one by one:
 /// what is in memory meanwhile is their sum.
 pub(crate) const FOLDED_MAX: i64 = 1000;
-pub(crate) const FOLDED_BYTES: i64 = 8 << 20;
+pub(crate) const FOLDED_BYTES: i64 = 16 << 20;
 /// Profiles and links in that sum, about, from which on no more is added to it: some 30 MB where each has little, which is
 /// seven times as much as their deltas.
 const NAMES_MAX: usize = 70_000;
