@@ -153,7 +153,7 @@ async fn whoever_records_waits_while_too_much_waits_to_be_folded() {
         let lock = "lock table rollup_folding in exclusive mode";
         sqlx::query(lock).execute(&mut *folding).await.unwrap();
         let much = "insert into rollup_deltas (version, recorded_at, delta)
-                    select 2, now(), convert_to(repeat('x', 17 << 20), 'UTF8')";
+                    select 2, now(), convert_to(repeat('x', 33 << 20), 'UTF8')";
         assert_eq!(scratch.meddle(much).await, 1);
         store.catch_up(Duration::from_hours(1)).await.unwrap();
         let event = [click("a", NOON, "l1", 1)];
