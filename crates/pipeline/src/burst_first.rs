@@ -18,9 +18,9 @@ const REST_MAX: Duration = Duration::from_secs(1);
 /// How often somebody looks meanwhile whether the burst is over.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Handles events as they come, as fast as it can. While more of them come in than it handles, which it falls behind
-/// with whatever it does, it rests between batches, and leaves the cores to whoever takes them in: they are safe in
-/// the queue, and deliveries that are not answered in time are not. Until when that goes on is for others to say.
+/// Handles events as they come, as fast as it can. While so many more come in than it handles that it falls behind
+/// whatever it does, it rests before each batch, and leaves the cores to whoever takes them in: they are safe in the
+/// queue, and deliveries that are not answered in time are not. For how long that may go on is for others to say.
 #[derive(Debug)]
 pub struct BurstFirst<H> {
     inner: H,
@@ -34,7 +34,7 @@ pub struct BurstFirst<H> {
 /// How counting goes, beside what comes in.
 #[derive(Debug, Default)]
 struct Pace {
-    /// Events that came in while batches were handled, the last as many times as all before it together.
+    /// Events that came in while batches were handled: of each batch half as many as of the next.
     came: u64,
     /// Those that were handled meanwhile, in the same way.
     handled: u64,
