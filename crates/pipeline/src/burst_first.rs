@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use treehook_event::{Carried, Failure, Handler};
+use treehook_event::{Event, Failure, Handler};
 
 /// More than so many events for every two that are handled meanwhile are a burst. Of traffic that can be kept up with
 /// come two at most, give or take what one batch has more of it than another.
@@ -85,23 +85,22 @@ impl<H> BurstFirst<H> {
     }
 }
 
-impl<T: Carried + Sync, H: Handler<T>> Handler<T> for BurstFirst<H> {
-    async fn handle(&self, events: &[T]) -> Result<(), Failure> {
+impl<H: Handler> Handler for BurstFirst<H> {
+    async fn handle(&self, events: &[Event]) -> Result<(), Failure> {
         self.rest().await;
         let (came, handled) = (&self.accepted, &self.handled);
         let before = (came.load(Ordering::Relaxed), handled.load(Ordering::Relaxed));
         let started = Instant::now();
         self.inner.handle(events).await?;
-        let these: usize = events.iter().map(Carried::events).sum();
-        let these = u64::try_from(these).unwrap_or(u64::MAX);
+        let these = events.len() as u64;
         // Others have handled theirs beside it.
-        let handled = handled.fetch_add(these, Ordering::Relaxed).wrapping_add(these);
-        let came = came.load(Ordering::Relaxed).wrapping_sub(before.0);
-        self.pace().note(came, handled.wrapping_sub(before.1), started.elapsed());
+        let handled = handled.fetch_add(these, Ordering::Relaxed) + these;
+        let came = came.load(Ordering::Relaxed) - before.0;
+        self.pace().note(came, handled - before.1, started.elapsed());
         Ok(())
     }
 
-    async fn bury(&self, event: &T, reason: &str) -> Result<(), Failure> {
+    async fn bury(&self, event: &Event, reason: &str) -> Result<(), Failure> {
         self.inner.bury(event, reason).await
     }
 
