@@ -81,7 +81,8 @@ pub trait Consumer<T = Event>: Send {
         wait: Duration,
     ) -> impl Future<Output = Result<Vec<Delivery<Self::Receipt, T>>, Failure>> + Send;
 
-    /// The deliveries are dealt with, and will not come again.
+    /// The deliveries are dealt with, and will not come again; but for a consumer that is dropped before
+    /// it is released, whose last word may be lost with its connection.
     fn settle(
         &mut self,
         receipts: Vec<Self::Receipt>,
