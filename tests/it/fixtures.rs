@@ -77,7 +77,7 @@ pub(crate) fn change(
 ) -> Event {
     let change =
         LinkChange { change: kind, profile_id: profile("p"), link_id: link(link_id), fields };
-    event(identity, millis, Body::Link(change))
+    event(identity, millis, Body::Link(change.into()))
 }
 
 /// A title and nothing else.
@@ -95,7 +95,7 @@ pub(crate) fn renamed(identity: &str, name: &str, millis: i64) -> Event {
         avatar_url: None,
         theme: None,
     };
-    event(identity, millis, Body::Profile(fields))
+    event(identity, millis, Body::Profile(fields.into()))
 }
 
 /// An event of a type that nobody knows.

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
-use serde::de::{Error as _, SeqAccess, Visitor};
+use bytes::Bytes;
+use bytestring::ByteString;
+use serde::de::{DeserializeSeed, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -16,6 +18,8 @@ const SOURCE_PREFIX: &str = "/webhooks/";
 const TO_MEMORY: &str = "writing JSON to memory cannot fail";
 /// Room for what an event is written with beside its payload.
 const ATTRIBUTES: usize = 450;
+/// What an event takes as it is written, in bytes, about.
+const EVENT_BYTES: usize = 1000;
 
 /// One event in CloudEvents' JSON format, as [`encode_into`] writes it. `receivedtime` and
 /// `ledgerentry` are our extension attributes.
@@ -179,48 +183,56 @@ fn push<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T) {
 /// becomes an [`Event::unreadable`] of its own, so that its neighbours count; only bytes that are no
 /// batch at all are an error.
 pub fn decode_batch(bytes: &[u8]) -> Result<Vec<Event>, Undecodable> {
-    if bytes.trim_ascii_start().first() != Some(&b'[') {
-        let wire = serde_json::from_slice(bytes).map_err(|error| refused(&error))?;
-        return Ok(vec![read(wire)?]);
+    decode_shared(Bytes::copy_from_slice(bytes))
+}
+
+/// As [`decode_batch`], without a copy of the payloads: they stay parts of the batch.
+pub(crate) fn decode_shared(batch: Bytes) -> Result<Vec<Event>, Undecodable> {
+    let batch = ByteString::try_from(batch).map_err(|_| Undecodable("not UTF-8".into()))?;
+    if !batch.trim_ascii_start().starts_with('[') {
+        let wire = serde_json::from_str(&batch).map_err(|error| refused(&error))?;
+        return Ok(vec![read(wire, &batch)?]);
     }
     // Nearly always all of them are ours, and then they are read once.
-    if let Ok(Whole(events)) = serde_json::from_slice(bytes) {
+    let mut deserializer = serde_json::Deserializer::from_str(&batch);
+    if let Ok(events) = OneByOne(&batch).deserialize(&mut deserializer)
+        && deserializer.end().is_ok()
+    {
         return Ok(events);
     }
-    let elements: Vec<&RawValue> =
-        serde_json::from_slice(bytes).map_err(|error| refused(&error))?;
+    let elements: Vec<&RawValue> = serde_json::from_str(&batch).map_err(|error| refused(&error))?;
     let decoded = |element: &&RawValue| {
         let wire = serde_json::from_str(element.get()).map_err(|error| refused(&error));
-        wire.and_then(read).unwrap_or_else(|why| glimpse(element, &why.0))
+        wire.and_then(|wire| read(wire, &batch)).unwrap_or_else(|why| glimpse(element, &why.0))
     };
     Ok(elements.iter().map(decoded).collect())
 }
 
-/// A batch in which every element can be read.
-struct Whole(Vec<Event>);
+/// A batch of which every element can be read. Each becomes an event at once: what stands in between is larger, and
+/// nobody needs all of it.
+struct OneByOne<'a>(&'a ByteString);
 
-impl<'de> Deserialize<'de> for Whole {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(OneByOne)
+impl<'de> DeserializeSeed<'de> for OneByOne<'_> {
+    type Value = Vec<Event>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Event>, D::Error> {
+        deserializer.deserialize_seq(self)
     }
 }
 
-/// Each becomes an event at once: what stands in between is larger, and nobody needs all of it.
-struct OneByOne;
-
-impl<'de> Visitor<'de> for OneByOne {
-    type Value = Whole;
+impl<'de> Visitor<'de> for OneByOne<'_> {
+    type Value = Vec<Event>;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("a list of events")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Whole, A::Error> {
-        let mut events = Vec::new();
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<Event>, A::Error> {
+        let mut events = Vec::with_capacity(self.0.len() / EVENT_BYTES);
         while let Some(wire) = elements.next_element()? {
-            events.push(read(wire).map_err(A::Error::custom)?);
+            events.push(read(wire, self.0).map_err(A::Error::custom)?);
         }
-        Ok(Whole(events))
+        Ok(events)
     }
 }
 
@@ -253,7 +265,8 @@ fn glimpse(element: &RawValue, why: &str) -> Event {
     event
 }
 
-fn read(wire: Wire<'_>) -> Result<Event, Undecodable> {
+/// `wire` was read out of `batch`.
+fn read(wire: Wire<'_>, batch: &ByteString) -> Result<Event, Undecodable> {
     let missing = |what: &str| Undecodable(format!("its `{what}` cannot be read"));
     if wire.specversion != "1.0" {
         return Err(missing("specversion"));
@@ -268,7 +281,7 @@ fn read(wire: Wire<'_>) -> Result<Event, Undecodable> {
             .ok_or_else(|| missing("receivedtime"))?,
         entry: entry.map_err(|_| missing("ledgerentry"))?,
         body: wire.data.event,
-        payload: wire.data.payload.get().into(),
+        payload: batch.slice_ref(wire.data.payload.get()),
     };
     if event.holds_nul() {
         return Err(Undecodable("one of its texts holds U+0000".into()));

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::io::{Read as _, Write as _};
 
+use bytes::Bytes;
 use lz4_flex::frame::{FrameDecoder, FrameEncoder, FrameInfo};
 
-use crate::cloudevents::{Undecodable, decode_batch};
+use crate::cloudevents::{Undecodable, decode_shared};
 use crate::event::Event;
+use crate::moment::Timestamp;
 
 /// A batch below this is left as it is, in bytes: it fits in a page of a database, and in a packet of a network.
 const WORTH_IT: usize = 2 << 10;
@@ -54,9 +56,23 @@ impl Compression {
         }
     }
 
-    /// The events of that batch, as [`decode_batch`] reads them.
-    pub fn decode(self, bytes: &[u8]) -> Result<Vec<Event>, Undecodable> {
-        decode_batch(&self.open(bytes)?)
+    /// The events of that batch, as [`decode_batch`](crate::decode_batch) reads them. Their payloads stay parts of it.
+    pub fn decode(self, bytes: impl Into<Bytes>) -> Result<Vec<Event>, Undecodable> {
+        decode_shared(match self {
+            Self::None => bytes.into(),
+            Self::Lz4 => decompress(&bytes.into())?.into(),
+        })
+    }
+
+    /// As [`decode`](Self::decode), where something is to be handed out in any case: what cannot be read, and an empty
+    /// batch too, becomes one event of that time that says so.
+    pub fn decode_any(self, bytes: impl Into<Bytes>, at: Timestamp) -> Vec<Event> {
+        let bytes = bytes.into();
+        match self.decode(bytes.clone()) {
+            Ok(events) if !events.is_empty() => events,
+            Ok(_) => vec![Event::unreadable(&bytes, "an empty batch", at)],
+            Err(why) => vec![Event::unreadable(&bytes, &why.0, at)],
+        }
     }
 }
 
@@ -107,6 +123,23 @@ mod tests {
                 bytes[at] = to;
                 drop(compression.open(&bytes));
             }
+        }
+    }
+
+    #[test]
+    fn an_unreadable_or_empty_batch_becomes_one_event_that_says_so() {
+        for (bytes, encoding) in [
+            (&b"not json"[..], None),
+            (b"[]", None),
+            (b"{}", None),
+            (b"\xff\xfe", None),
+            (b"[]", Some("lz4")),
+            (b"[]", Some("utf-8")),
+        ] {
+            let at = Timestamp::from_seconds(7);
+            let events = Compression::named(encoding).decode_any(bytes, at);
+            assert_eq!(events.len(), 1);
+            assert_eq!((events[0].type_label(), events[0].received_at), ("unfit", at));
         }
     }
 

@@ -164,8 +164,8 @@ mod tests {
             value: None,
         };
         let rollup = fold(&[
-            event("a", Body::Link(change)),
-            event("b", Body::Profile(named)),
+            event("a", Body::Link(change.into())),
+            event("b", Body::Profile(named.into())),
             event("c", Body::Milestone(milestone)),
         ]);
         let back = read(DELTA_VERSION, &rollup.to_delta()).expect("our own bytes");
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn damaged_bytes_are_an_error() {
-        let whole = fold(&[event("a", Body::Profile(named("p")))]).to_delta();
+        let whole = fold(&[event("a", Body::Profile(named("p").into()))]).to_delta();
         let longer = [&whole[..], b"x"].concat();
         for bytes in
             [&b""[..], b"{}", b"[]", b"\xff", &whole[1..], &whole[..whole.len() - 1], &longer]

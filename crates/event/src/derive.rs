@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -9,6 +10,8 @@ use url::Url;
 pub const LONGEST_TITLE: usize = 150;
 /// Longest URL or referrer looked at, in bytes: what browsers and servers agree on.
 const LONGEST_URL: usize = 2048;
+/// A country or a referrer that nobody can tell.
+const UNKNOWN: CompactString = CompactString::const_new("unknown");
 /// Longest user agent looked at, in bytes.
 const LONGEST_USER_AGENT: usize = 1024;
 
@@ -80,22 +83,22 @@ fn device_of_user_agent(user_agent: &str) -> Device {
 }
 
 /// Two letters in upper case, else `unknown`.
-pub fn country_of(given: Option<&str>) -> String {
+pub fn country_of(given: Option<&str>) -> CompactString {
     match given.map(str::trim) {
         Some(code) if code.len() == 2 && code.bytes().all(|b| b.is_ascii_alphabetic()) => {
-            code.to_ascii_uppercase()
+            code.to_ascii_uppercase().into()
         }
-        _ => "unknown".to_owned(),
+        _ => UNKNOWN,
     }
 }
 
 /// The referring host; `direct` when nobody referred; `unknown` for a hostile value.
-pub fn referrer_of(given: Option<&str>) -> String {
+pub fn referrer_of(given: Option<&str>) -> CompactString {
     let text = given.unwrap_or_default().trim();
     if text.is_empty() || text.eq_ignore_ascii_case("direct") || text == "(direct)" {
-        return "direct".to_owned();
+        return CompactString::const_new("direct");
     }
-    host_of(text).unwrap_or_else(|| "unknown".to_owned())
+    host_of(text).map_or(UNKNOWN, CompactString::from)
 }
 
 /// The host of a URL, or of a bare host name such as `t.co`: lower case, without `www.`.

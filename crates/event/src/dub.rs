@@ -26,7 +26,7 @@ pub(crate) fn body(
         LinkChangeKind::Deleted => LinkFields::default(),
         LinkChangeKind::Created | LinkChangeKind::Updated => fields(data),
     };
-    Ok((Body::Link(LinkChange { change, profile_id, link_id, fields }), None))
+    Ok((Body::Link(Box::new(LinkChange { change, profile_id, link_id, fields })), None))
 }
 
 fn clicked(data: Fields<'_>, visitors: &VisitorKey) -> Result<(Body, Option<Timestamp>), String> {
@@ -45,7 +45,7 @@ fn clicked(data: Fields<'_>, visitors: &VisitorKey) -> Result<(Body, Option<Time
         // `referer` is a host or `(direct)`, `refererUrl` the whole address.
         referrer: click.referrer(&["referer", "refererUrl"]),
         device: device_of(click.text(&["device"]), click.text(&["ua"])),
-        link: Some(LinkFields { as_of: link.moment(&["updatedAt"]), ..fields(link) }),
+        link: Some(Box::new(LinkFields { as_of: link.moment(&["updatedAt"]), ..fields(link) })),
     };
     Ok((Body::Visit(visit), click.moment(&["timestamp"])))
 }

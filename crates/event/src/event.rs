@@ -1,5 +1,7 @@
 //! What an event is, once it is believed and derived.
 
+use bytestring::ByteString;
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -31,8 +33,9 @@ pub struct Event {
     pub entry: Option<Entry>,
     /// What happened.
     pub body: Body,
-    /// The platform's `data` as it came, personal data removed: the text of a JSON value.
-    pub payload: Box<str>,
+    /// The platform's `data` as it came, personal data removed: the text of a JSON value. A part of the batch that it
+    /// was read out of, which is held as long.
+    pub payload: ByteString,
 }
 
 /// What happened, in canonical form (CONTRACT.md section 3).
@@ -42,9 +45,9 @@ pub enum Body {
     /// `link.clicked` or `profile.viewed`.
     Visit(Visit),
     /// `link.created`, `link.updated` or `link.deleted`.
-    Link(LinkChange),
+    Link(Box<LinkChange>),
     /// `profile.updated`.
-    Profile(ProfileFields),
+    Profile(Box<ProfileFields>),
     /// `analytics.milestone`.
     Milestone(Milestone),
     /// A type that this version does not know: archived and counted.
@@ -77,14 +80,14 @@ pub struct Visit {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visitor: Option<VisitorId>,
     /// ISO 3166-1 alpha-2 in upper case, or `unknown`.
-    pub country: String,
+    pub country: CompactString,
     /// A host, `direct` or `unknown`.
-    pub referrer: String,
+    pub referrer: CompactString,
     /// On what.
     pub device: Device,
     /// What the click says of the link itself (Dub).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub link: Option<LinkFields>,
+    pub link: Option<Box<LinkFields>>,
 }
 
 /// Which of the two visits.
@@ -123,6 +126,16 @@ pub enum LinkChangeKind {
     Updated,
     /// It is gone for good.
     Deleted,
+}
+
+impl LinkChangeKind {
+    fn event_type(self) -> &'static str {
+        match self {
+            Self::Created => "link.created",
+            Self::Updated => "link.updated",
+            Self::Deleted => "link.deleted",
+        }
+    }
 }
 
 /// A link's fields, each there only if the event named it.
@@ -231,11 +244,7 @@ impl Event {
         match &self.body {
             Body::Visit(Visit { kind: VisitKind::Click { .. }, .. }) => "link.clicked",
             Body::Visit(Visit { kind: VisitKind::View, .. }) => "profile.viewed",
-            Body::Link(LinkChange { change, .. }) => match change {
-                LinkChangeKind::Created => "link.created",
-                LinkChangeKind::Updated => "link.updated",
-                LinkChangeKind::Deleted => "link.deleted",
-            },
+            Body::Link(change) => change.change.event_type(),
             Body::Profile(_) => "profile.updated",
             Body::Milestone(_) => "analytics.milestone",
             Body::Unknown { event_type } | Body::Unfit { event_type, .. } => event_type.as_str(),
@@ -248,9 +257,7 @@ impl Event {
         match &self.body {
             Body::Visit(Visit { kind: VisitKind::Click { .. }, .. }) => "link.clicked",
             Body::Visit(Visit { kind: VisitKind::View, .. }) => "profile.viewed",
-            Body::Link(LinkChange { change: LinkChangeKind::Created, .. }) => "link.created",
-            Body::Link(LinkChange { change: LinkChangeKind::Updated, .. }) => "link.updated",
-            Body::Link(LinkChange { change: LinkChangeKind::Deleted, .. }) => "link.deleted",
+            Body::Link(change) => change.change.event_type(),
             Body::Profile(_) => "profile.updated",
             Body::Milestone(_) => "analytics.milestone",
             Body::Unknown { .. } => "unknown",
@@ -296,12 +303,12 @@ impl Event {
         let ids = [self.profile_id().map(ProfileId::as_str), self.link_id().map(LinkId::as_str)];
         let in_body = match &self.body {
             Body::Visit(Visit { country, referrer, link, .. }) => {
-                is_in(country) || is_in(referrer) || link.as_ref().is_some_and(in_link)
+                is_in(country) || is_in(referrer) || link.as_deref().is_some_and(in_link)
             }
             Body::Link(change) => in_link(&change.fields),
-            Body::Profile(ProfileFields {
-                username, display_name, bio, avatar_url, theme, ..
-            }) => {
+            Body::Profile(fields) => {
+                let ProfileFields { username, display_name, bio, avatar_url, theme, .. } =
+                    &**fields;
                 in_some(&[username, display_name, bio, theme].map(Option::as_deref))
                     || in_some(&[avatar_url.as_ref().and_then(Option::as_deref)])
             }
@@ -319,7 +326,7 @@ impl Event {
             u64::from(fields.url == Some(None)) + u64::from(fields.thumbnail == Some(None))
         };
         match &self.body {
-            Body::Visit(visit) => visit.link.as_ref().map_or(0, of_link),
+            Body::Visit(visit) => visit.link.as_deref().map_or(0, of_link),
             Body::Link(change) => of_link(&change.fields),
             Body::Profile(fields) => u64::from(fields.avatar_url == Some(None)),
             Body::Milestone(_) | Body::Unknown { .. } | Body::Unfit { .. } | Body::Statement(_) => {

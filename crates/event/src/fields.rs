@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use compact_str::CompactString;
 use serde_json::Number;
 
 use crate::derive::referrer_of;
@@ -40,7 +41,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Who referred: a value that is no text is as hostile as one that is no address.
-    pub(crate) fn referrer(self, names: &[&str]) -> String {
+    pub(crate) fn referrer(self, names: &[&str]) -> CompactString {
         match self.first(names) {
             None => referrer_of(None),
             Some(value) => referrer_of(Some(value.as_str().unwrap_or("not a text"))),

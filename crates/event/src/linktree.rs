@@ -43,7 +43,7 @@ pub(crate) fn body(
         "link.created" => at_envelope_time(link(LinkChangeKind::Created, data)?),
         "link.updated" => at_envelope_time(link(LinkChangeKind::Updated, data)?),
         "link.deleted" => at_envelope_time(link(LinkChangeKind::Deleted, data)?),
-        "profile.updated" => at_envelope_time(Body::Profile(profile(data)?)),
+        "profile.updated" => at_envelope_time(Body::Profile(Box::new(profile(data)?))),
         "analytics.milestone" => at_envelope_time(Body::Milestone(milestone(data)?)),
         _ => at_envelope_time(Body::Unknown { event_type: EventType::given(event_type) }),
     }
@@ -87,12 +87,12 @@ fn link(change: LinkChangeKind, data: Fields<'_>) -> Result<Body, String> {
             as_of: None,
         },
     };
-    Ok(Body::Link(LinkChange {
+    Ok(Body::Link(Box::new(LinkChange {
         change,
         profile_id: data.profile_id(&["profile_id"])?,
         link_id: data.link_id(&["link_id", "id"])?,
         fields,
-    }))
+    })))
 }
 
 fn profile(data: Fields<'_>) -> Result<ProfileFields, String> {

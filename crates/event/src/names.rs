@@ -1,5 +1,6 @@
 //! The names that events carry: sources, identities, profiles, links, event types.
 
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -20,7 +21,7 @@ macro_rules! text_newtype {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(Box<str>);
+        pub struct $name(CompactString);
 
         impl $name {
             /// The text itself.
@@ -97,7 +98,7 @@ impl Identity {
     }
 }
 
-fn checked_id(text: &str) -> Result<Box<str>, BadName> {
+fn checked_id(text: &str) -> Result<CompactString, BadName> {
     if text.is_empty() || text.len() > LONGEST_ID || text.chars().any(char::is_control) {
         return Err(BadName("an id is 1 to 200 bytes without control characters"));
     }

@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Body, Event, Visit, VisitKind};
@@ -98,7 +99,7 @@ pub(crate) struct OfProfile {
     /// The same by minute: of these a store keeps the latest alone.
     pub(crate) minutes: Sorted<Minute, Counts>,
     /// Clicks per UTC day and value of a dimension.
-    pub(crate) audience: Sorted<(Day, Dimension, Box<str>), u64>,
+    pub(crate) audience: Sorted<(Day, Dimension, CompactString), u64>,
     /// Visitors per UTC day: whoever viewed or clicked.
     pub(crate) visitors: Sorted<Day, Sketch>,
     /// There may be a hundred thousand.
@@ -294,7 +295,7 @@ impl OfProfile {
     }
 
     fn add_audience(&mut self, day: Day, dimension: Dimension, value: &str, more: u64) {
-        let like = |held: &(Day, Dimension, Box<str>)| {
+        let like = |held: &(Day, Dimension, CompactString)| {
             (held.0, held.1, &*held.2).cmp(&(day, dimension, value))
         };
         *self.audience.at_like(like, || ((day, dimension, value.into()), 0)) += more;

@@ -65,6 +65,5 @@ impl<P: Publisher + Publisher<Packet>> Handler<Packet> for Forward<P> {
 
 /// A packet's events; one that cannot be read is an event that says so.
 fn opened(packet: &Packet) -> Vec<Event> {
-    let events = packet.compression.decode(&packet.body);
-    events.unwrap_or_else(|why| vec![Event::unreadable(&packet.body, &why.0, Timestamp::default())])
+    packet.compression.decode_any(packet.body.clone(), Timestamp::default())
 }

@@ -9,7 +9,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Consumer};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
-use treehook_event::{Compression, Delivery, Event, Failure, Timestamp};
+use treehook_event::{Compression, Delivery, Failure, Timestamp};
 
 use crate::broker::Settings;
 use crate::classify::classify;
@@ -124,15 +124,16 @@ impl Subscription {
         &mut self,
         delivered: Option<lapin::Result<lapin::message::Delivery>>,
     ) -> Result<usize, Failure> {
-        let delivery = delivered
+        let mut delivery = delivered
             .ok_or_else(|| Failure::transient("broker_down", "the broker cancelled the consumer"))?
             .map_err(|error| classify(&error))?;
         let tag = delivery.delivery_tag;
         self.tags.hand_out(tag);
         self.is_trusting |= times_returned(&delivery.properties) < SUSPECT_AFTER;
         let encoding = delivery.properties.content_encoding().as_ref();
-        let encoding = encoding.map(ShortString::as_str);
-        let events = read(&delivery.data, encoding, self.now);
+        let compression = Compression::named(encoding.map(ShortString::as_str));
+        let body = std::mem::take(&mut delivery.data);
+        let events = compression.decode_any(body, (self.now)());
         let receipt = Receipt { generation: self.generation, tag };
         let count = events.len();
         self.ready.push(Delivery { receipt, events, is_given_up: false });
@@ -201,16 +202,6 @@ fn times_returned(properties: &BasicProperties) -> i64 {
         Some(AMQPValue::ShortShortInt(count)) => i64::from(*count),
         // Not there the first time.
         _ => 0,
-    }
-}
-
-/// A message's events. What cannot be read, and an empty batch too, becomes one event that says so:
-/// every delivery holds at least one.
-fn read(body: &[u8], encoding: Option<&str>, now: fn() -> Timestamp) -> Vec<Event> {
-    match Compression::named(encoding).decode(body) {
-        Ok(events) if !events.is_empty() => events,
-        Ok(_) => vec![Event::unreadable(body, "an empty batch", now())],
-        Err(why) => vec![Event::unreadable(body, &why.0, now())],
     }
 }
 
@@ -284,22 +275,6 @@ mod tests {
             let settled = settled.iter().copied().collect();
             assert_eq!(tags.acknowledgements(&settled), expected, "{handed_out:?}");
             assert!(tags.outstanding.iter().eq(left));
-        }
-    }
-
-    #[test]
-    fn an_unreadable_or_empty_message_becomes_one_event_that_says_so() {
-        for (body, encoding) in [
-            (&b"not json"[..], None),
-            (b"[]", None),
-            (b"{}", None),
-            (b"\xff\xfe", None),
-            (b"[]", Some("lz4")),
-            (b"[]", Some("utf-8")),
-        ] {
-            let events = read(body, encoding, || Timestamp::from_seconds(0));
-            assert_eq!(events.len(), 1);
-            assert_eq!(events[0].type_label(), "unfit");
         }
     }
 }

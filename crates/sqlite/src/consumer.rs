@@ -308,12 +308,7 @@ fn delivery<T: Taken>(row: &SqliteRow) -> Result<Delivery<Receipt, T>, Failure> 
 impl Taken for Event {
     fn of(row: &Row<'_>) -> Vec<Self> {
         let stored_at = Timestamp::from_millis(row.created_at);
-        let unreadable = |why: &str| vec![Self::unreadable(row.payload, why, stored_at)];
-        match Compression::named(row.encoding).decode(row.payload) {
-            Ok(events) if events.is_empty() => unreadable("it holds no event"),
-            Ok(events) => events,
-            Err(error) => unreadable(&error.0),
-        }
+        Compression::named(row.encoding).decode_any(row.payload.to_vec(), stored_at)
     }
 }
 

@@ -72,7 +72,7 @@ pub(crate) async fn next(queue: &Queue, after: i64, last: i64) -> Result<Option<
     .await
     .map_err(failure)?;
     let Some((row, created_at, stored, encoding)) = row else { return Ok(None) };
-    let id = match Compression::named(encoding.as_deref()).decode(&stored) {
+    let id = match Compression::named(encoding.as_deref()).decode(stored) {
         Ok(events) if events.len() > 1 => {
             take_apart(&mut transaction, (row, created_at), &events).await?
         }

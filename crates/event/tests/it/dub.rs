@@ -43,7 +43,7 @@ fn a_click_is_a_visit_that_brings_its_link() {
     assert_eq!((visit.country.as_str(), visit.referrer.as_str()), ("FR", "t.co"));
     assert_eq!(visit.device, Device::Mobile);
     assert_eq!(visit.visitor, Some(context().visitors.of_address("203.0.113.9", "Safari/iOS")));
-    assert_eq!(visit.link, Some(shop()));
+    assert_eq!(visit.link, Some(shop().into()));
     assert!(!event.payload.contains("203.0.113.9") && event.payload.contains("Paris"));
 }
 

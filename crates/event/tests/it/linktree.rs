@@ -117,7 +117,7 @@ fn link_changes_carry_what_they_name() {
         let event = linktree(event_type, data);
         assert_eq!((event.event_type(), event.type_label()), (event_type, event_type));
         let expected = LinkChange { change, profile_id: profile_id(), link_id: link_id(), fields };
-        assert_eq!(event.body, Body::Link(expected));
+        assert_eq!(event.body, Body::Link(expected.into()));
     }
 }
 
@@ -171,7 +171,7 @@ fn a_profile_update_carries_what_it_names() {
         theme: None,
     };
     let event = linktree("profile.updated", data);
-    assert_eq!(event.body, Body::Profile(expected));
+    assert_eq!(event.body, Body::Profile(expected.into()));
     assert_eq!(event.type_label(), "profile.updated");
 }
 

@@ -8,7 +8,7 @@ use sqlx::{FromRow, PgConnection};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
-use treehook_event::{Consumer, Delivery, Event, Failure, decode_batch};
+use treehook_event::{Compression, Consumer, Delivery, Failure};
 
 use crate::columns::timestamp;
 use crate::connect::{Store, bounded};
@@ -112,13 +112,7 @@ struct Claimed {
 
 impl Claimed {
     fn into_delivery(self) -> Delivery<BacklogReceipt> {
-        let unreadable =
-            |why: &str| vec![Event::unreadable(&self.batch, why, timestamp(self.created_at))];
-        let events = match decode_batch(&self.batch) {
-            Ok(events) if events.is_empty() => unreadable("it holds no event"),
-            Ok(events) => events,
-            Err(error) => unreadable(&error.0),
-        };
+        let events = Compression::None.decode_any(self.batch, timestamp(self.created_at));
         Delivery { receipt: BacklogReceipt(self.id), events, is_given_up: false }
     }
 }

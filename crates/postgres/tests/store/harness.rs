@@ -179,8 +179,8 @@ pub(crate) fn click(id: &str, time: &str, link: &str, visitor: u64) -> Event {
         kind: VisitKind::Click { link_id: LinkId::trusted(link) },
         profile_id: profile(),
         visitor: Some(visitor_id(visitor)),
-        country: "DE".to_owned(),
-        referrer: "direct".to_owned(),
+        country: "DE".into(),
+        referrer: "direct".into(),
         device: Device::Mobile,
         link: None,
     };
@@ -216,7 +216,7 @@ pub(crate) fn titled(id: &str, time: &str, title: &str) -> Event {
         link_id: LinkId::trusted("l1"),
         fields,
     };
-    event(id, time, Body::Link(change))
+    event(id, time, Body::Link(change.into()))
 }
 
 /// Profile `p1` has a name.
@@ -229,14 +229,14 @@ pub(crate) fn named(id: &str, time: &str, name: &str) -> Event {
         avatar_url: None,
         theme: None,
     };
-    event(id, time, Body::Profile(fields))
+    event(id, time, Body::Profile(fields.into()))
 }
 
 /// A click that brings its link, as Dub's do.
 pub(crate) fn telling(id: &str, time: &str, link: &str, visitor: u64) -> Event {
     let mut click = click(id, time, link, visitor);
     if let Body::Visit(visit) = &mut click.body {
-        visit.link = Some(LinkFields { url: Some(None), ..LinkFields::default() });
+        visit.link = Some(LinkFields { url: Some(None), ..LinkFields::default() }.into());
     }
     click
 }

@@ -34,7 +34,8 @@ async fn visitors(store: &Store, profile: &ProfileId) -> (u64, u64) {
 
 fn with_link(mut event: Event) -> Event {
     if let Body::Visit(visit) = &mut event.body {
-        visit.link = Some(LinkFields { title: Some("x".to_owned()), ..LinkFields::default() });
+        let fields = LinkFields { title: Some("x".to_owned()), ..LinkFields::default() };
+        visit.link = Some(fields.into());
     }
     event
 }

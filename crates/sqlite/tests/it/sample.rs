@@ -40,8 +40,8 @@ fn visit(kind: VisitKind, visitor: u64) -> Body {
         profile_id: profile(),
         // Spread as pseudonyms are, and beyond what a signed integer holds.
         visitor: Some(VisitorId(visitor.wrapping_mul(0x9e37_79b9_7f4a_7c15))),
-        country: "DE".to_owned(),
-        referrer: "direct".to_owned(),
+        country: "DE".into(),
+        referrer: "direct".into(),
         device: Device::Mobile,
         link: None,
     })
@@ -60,25 +60,25 @@ pub(crate) fn view(number: u64, occurred_at: Timestamp) -> Event {
 
 /// A title for the link.
 pub(crate) fn titled(identity: &str, title: &str, occurred_at: Timestamp) -> Event {
-    let body = Body::Link(LinkChange {
+    let body = Body::Link(Box::new(LinkChange {
         change: LinkChangeKind::Updated,
         profile_id: profile(),
         link_id: link(),
         fields: LinkFields { title: Some(title.to_owned()), ..LinkFields::default() },
-    });
+    }));
     event(identity, occurred_at, body)
 }
 
 /// A name for the profile.
 pub(crate) fn named(identity: &str, username: &str, occurred_at: Timestamp) -> Event {
-    let body = Body::Profile(ProfileFields {
+    let body = Body::Profile(Box::new(ProfileFields {
         profile_id: profile(),
         username: Some(username.to_owned()),
         display_name: None,
         bio: None,
         avatar_url: None,
         theme: None,
-    });
+    }));
     event(identity, occurred_at, body)
 }
 
