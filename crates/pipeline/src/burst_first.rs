@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use treehook_event::{Event, Failure, Handler};
 
-/// More than so many events for every two that are handled meanwhile are a burst. Of traffic that can be kept up with
-/// come two at most, give or take what one batch has more of it than another.
-const CAME_FOR_TWO: u64 = 3;
+/// Where more than so many events come in in the time that two are handled in there is a burst. Of traffic that can be
+/// kept up with come two at most, give or take what one batch has more of it than another.
+const CAME_FOR_TWO: u128 = 3;
 /// The rest before each batch of a burst, in times of what the one before took.
-const REST: u32 = 4;
+const REST: u32 = 9;
 /// The longest rest.
 const REST_MAX: Duration = Duration::from_secs(1);
 /// How often somebody looks meanwhile whether the burst is over.
@@ -31,28 +31,45 @@ pub struct BurstFirst<H> {
     pace: Mutex<Pace>,
 }
 
+/// So many events in so much time: of each batch half as many as of the next.
+#[derive(Debug, Default)]
+struct Rate {
+    events: u64,
+    time: Duration,
+}
+
+impl Rate {
+    fn note(&mut self, events: u64, time: Duration) {
+        self.events = self.events / 2 + events;
+        self.time = self.time / 2 + time;
+    }
+
+    /// Two rates are to each other as this of one and of the other.
+    fn beside(&self, other: &Self) -> u128 {
+        u128::from(self.events) * other.time.as_micros()
+    }
+}
+
 /// How counting goes, beside what comes in.
 #[derive(Debug, Default)]
 struct Pace {
-    /// Events that came in while batches were handled: of each batch half as many as of the next.
-    came: u64,
-    /// Those that were handled meanwhile, in the same way.
-    handled: u64,
+    /// What came in, while batches were handled and in the rests before them: it is held up by whoever counts.
+    came: Rate,
+    /// What was handled, while batches were.
+    handled: Rate,
     /// How long the last batch took.
     took: Duration,
 }
 
 impl Pace {
-    fn note(&mut self, came: u64, handled: u64, took: Duration) {
-        self.came = self.came / 2 + came;
-        self.handled = self.handled / 2 + handled;
-        self.took = took;
-    }
-
     /// How long to rest before the next batch.
     fn rest(&self) -> Duration {
-        let is_burst = self.came.saturating_mul(2) > self.handled.saturating_mul(CAME_FOR_TWO);
-        if is_burst { (self.took * REST).min(REST_MAX) } else { Duration::ZERO }
+        let (came, handled) = (self.came.beside(&self.handled), self.handled.beside(&self.came));
+        if came * 2 > handled * CAME_FOR_TWO {
+            (self.took * REST).min(REST_MAX)
+        } else {
+            Duration::ZERO
+        }
     }
 }
 
@@ -87,16 +104,18 @@ impl<H> BurstFirst<H> {
 
 impl<H: Handler> Handler for BurstFirst<H> {
     async fn handle(&self, events: &[Event]) -> Result<(), Failure> {
+        let (begun, came_before) = (Instant::now(), self.accepted.load(Ordering::Relaxed));
         self.rest().await;
-        let (came, handled) = (&self.accepted, &self.handled);
-        let before = (came.load(Ordering::Relaxed), handled.load(Ordering::Relaxed));
-        let started = Instant::now();
+        let (started, handled_before) = (Instant::now(), self.handled.load(Ordering::Relaxed));
         self.inner.handle(events).await?;
         let these = events.len() as u64;
         // Others have handled theirs beside it.
-        let handled = handled.fetch_add(these, Ordering::Relaxed) + these;
-        let came = came.load(Ordering::Relaxed) - before.0;
-        self.pace().note(came, handled - before.1, started.elapsed());
+        let handled = self.handled.fetch_add(these, Ordering::Relaxed) + these;
+        let came = self.accepted.load(Ordering::Relaxed) - came_before;
+        let (took, mut pace) = (started.elapsed(), self.pace());
+        pace.came.note(came, begun.elapsed());
+        pace.handled.note(handled - handled_before, took);
+        pace.took = took;
         Ok(())
     }
 

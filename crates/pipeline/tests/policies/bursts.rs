@@ -1,7 +1,7 @@
 //! When counting rests, and for how long.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -14,11 +14,16 @@ use crate::setup::event;
 const TOOK: Duration = Duration::from_millis(100);
 
 /// Takes its time over each batch, whatever it holds. Fails where it holds nothing.
-struct Steady;
+#[derive(Default)]
+struct Steady {
+    is_at_work: Arc<AtomicBool>,
+}
 
 impl Handler<Event> for Steady {
     async fn handle(&self, events: &[Event]) -> Result<(), Failure> {
+        self.is_at_work.store(true, Ordering::Relaxed);
         sleep(TOOK).await;
+        self.is_at_work.store(false, Ordering::Relaxed);
         if events.is_empty() { Err(Failure::poison("invalid_data", "nothing")) } else { Ok(()) }
     }
 
@@ -33,6 +38,7 @@ impl Handler<Event> for Steady {
 
 struct Counting {
     accepted: Arc<AtomicU64>,
+    is_at_work: Arc<AtomicBool>,
     handler: BurstFirst<Steady>,
     batch: Vec<Event>,
 }
@@ -42,23 +48,32 @@ impl Counting {
     fn new() -> Self {
         let accepted = Arc::new(AtomicU64::new(7));
         let batch = (0..10).map(|number| event(&number.to_string())).collect();
-        Self { handler: BurstFirst::new(Steady, Arc::clone(&accepted)), accepted, batch }
+        let steady = Steady::default();
+        let is_at_work = Arc::clone(&steady.is_at_work);
+        let handler = BurstFirst::new(steady, Arc::clone(&accepted));
+        Self { accepted, is_at_work, handler, batch }
     }
 
     /// How long a batch takes, in milliseconds, while so many events come in every hundredth of a second.
     async fn batch(&self, coming: u64) -> u128 {
+        self.batch_that_holds_up(coming, coming).await
+    }
+
+    /// The same, while fewer come in beside whoever counts.
+    async fn batch_that_holds_up(&self, coming: u64, beside: u64) -> u128 {
         let started = Instant::now();
         tokio::select! {
             outcome = self.handler.handle(&self.batch) => outcome.unwrap(),
-            () = self.come_in(coming) => unreachable!("it goes on for ever"),
+            () = self.come_in(coming, beside) => unreachable!("it goes on for ever"),
         }
         started.elapsed().as_millis()
     }
 
-    async fn come_in(&self, coming: u64) {
+    async fn come_in(&self, coming: u64, beside: u64) {
         loop {
             sleep(Duration::from_millis(10)).await;
-            self.accepted.fetch_add(coming, Ordering::Relaxed);
+            let is_at_work = self.is_at_work.load(Ordering::Relaxed);
+            self.accepted.fetch_add(if is_at_work { beside } else { coming }, Ordering::Relaxed);
         }
     }
 }
@@ -76,7 +91,16 @@ async fn counting_rests_while_more_comes_in_than_it_can_count() {
     let counting = Counting::new();
     assert_eq!(counting.batch(3).await, 100, "nothing is known of it yet");
     for _ in 0..20 {
-        assert_eq!(counting.batch(3).await, 500);
+        assert_eq!(counting.batch(3).await, 1000);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_that_counting_holds_up_is_one_all_the_same() {
+    let counting = Counting::new();
+    counting.batch(3).await;
+    for _ in 0..20 {
+        assert_eq!(counting.batch_that_holds_up(3, 1).await, 1000);
     }
 }
 
@@ -84,7 +108,7 @@ async fn counting_rests_while_more_comes_in_than_it_can_count() {
 async fn a_rest_ends_with_the_burst() {
     let counting = Counting::new();
     counting.batch(30).await;
-    assert_eq!(counting.batch(30).await, 500);
+    assert_eq!(counting.batch(30).await, 1000);
     assert_eq!(counting.batch(0).await, 120, "one look");
     // What came in before is not forgotten at once.
     for _ in 0..5 {
