@@ -231,3 +231,9 @@ fn a_text_with_nul_is_not_read_wherever_it_stands_but_in_the_payload() {
     }
     assert!(seen > 100, "{seen}");
 }
+
+#[test]
+fn what_is_rare_makes_no_event_larger() {
+    // Batches of thousands are moved from hand to hand.
+    assert!(size_of::<Event>() <= 256, "{} bytes", size_of::<Event>());
+}
