@@ -33,8 +33,7 @@ pub struct Event {
     pub entry: Option<Entry>,
     /// What happened.
     pub body: Body,
-    /// The platform's `data` as it came, personal data removed: the text of a JSON value. A part of the batch that it
-    /// was read out of, which is held as long.
+    /// The platform's `data`, personal data removed: the text of a JSON value, and a part of the batch it was read out of.
     pub payload: ByteString,
 }
 
