@@ -183,34 +183,47 @@ fn push<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T) {
 /// becomes an [`Event::unreadable`] of its own, so that its neighbours count; only bytes that are no
 /// batch at all are an error.
 pub fn decode_batch(bytes: &[u8]) -> Result<Vec<Event>, Undecodable> {
-    decode_shared(Bytes::copy_from_slice(bytes))
+    let batch = str::from_utf8(bytes).map_err(|_| not_utf8())?;
+    decode(batch, &|payload| payload.into())
 }
 
 /// As [`decode_batch`], without a copy of the payloads: they stay parts of the batch.
 pub(crate) fn decode_shared(batch: Bytes) -> Result<Vec<Event>, Undecodable> {
-    let batch = ByteString::try_from(batch).map_err(|_| Undecodable("not UTF-8".into()))?;
+    let batch = ByteString::try_from(batch).map_err(|_| not_utf8())?;
+    decode(&batch, &|payload| batch.slice_ref(payload))
+}
+
+fn not_utf8() -> Undecodable {
+    Undecodable("not UTF-8".into())
+}
+
+/// Payloads are what `keep` makes of a part of the batch.
+fn decode(batch: &str, keep: Keep<'_>) -> Result<Vec<Event>, Undecodable> {
     if !batch.trim_ascii_start().starts_with('[') {
-        let wire = serde_json::from_str(&batch).map_err(|error| refused(&error))?;
-        return Ok(vec![read(wire, &batch)?]);
+        let wire = serde_json::from_str(batch).map_err(|error| refused(&error))?;
+        return Ok(vec![read(wire, keep)?]);
     }
     // Nearly always all of them are ours, and then they are read once.
-    let mut deserializer = serde_json::Deserializer::from_str(&batch);
-    if let Ok(events) = OneByOne(&batch).deserialize(&mut deserializer)
+    let mut deserializer = serde_json::Deserializer::from_str(batch);
+    if let Ok(events) = OneByOne(batch, keep).deserialize(&mut deserializer)
         && deserializer.end().is_ok()
     {
         return Ok(events);
     }
-    let elements: Vec<&RawValue> = serde_json::from_str(&batch).map_err(|error| refused(&error))?;
+    let elements: Vec<&RawValue> = serde_json::from_str(batch).map_err(|error| refused(&error))?;
     let decoded = |element: &&RawValue| {
         let wire = serde_json::from_str(element.get()).map_err(|error| refused(&error));
-        wire.and_then(|wire| read(wire, &batch)).unwrap_or_else(|why| glimpse(element, &why.0))
+        wire.and_then(|wire| read(wire, keep)).unwrap_or_else(|why| glimpse(element, &why.0))
     };
     Ok(elements.iter().map(decoded).collect())
 }
 
+/// How a payload is kept.
+type Keep<'a> = &'a dyn Fn(&str) -> ByteString;
+
 /// A batch of which every element can be read. Each becomes an event at once: what stands in between is larger, and
 /// nobody needs all of it.
-struct OneByOne<'a>(&'a ByteString);
+struct OneByOne<'a>(&'a str, Keep<'a>);
 
 impl<'de> DeserializeSeed<'de> for OneByOne<'_> {
     type Value = Vec<Event>;
@@ -230,7 +243,7 @@ impl<'de> Visitor<'de> for OneByOne<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<Event>, A::Error> {
         let mut events = Vec::with_capacity(self.0.len() / EVENT_BYTES);
         while let Some(wire) = elements.next_element()? {
-            events.push(read(wire, self.0).map_err(A::Error::custom)?);
+            events.push(read(wire, self.1).map_err(A::Error::custom)?);
         }
         Ok(events)
     }
@@ -265,8 +278,7 @@ fn glimpse(element: &RawValue, why: &str) -> Event {
     event
 }
 
-/// `wire` was read out of `batch`.
-fn read(wire: Wire<'_>, batch: &ByteString) -> Result<Event, Undecodable> {
+fn read(wire: Wire<'_>, keep: Keep<'_>) -> Result<Event, Undecodable> {
     let missing = |what: &str| Undecodable(format!("its `{what}` cannot be read"));
     if wire.specversion != "1.0" {
         return Err(missing("specversion"));
@@ -281,7 +293,7 @@ fn read(wire: Wire<'_>, batch: &ByteString) -> Result<Event, Undecodable> {
             .ok_or_else(|| missing("receivedtime"))?,
         entry: entry.map_err(|_| missing("ledgerentry"))?,
         body: wire.data.event,
-        payload: batch.slice_ref(wire.data.payload.get()),
+        payload: keep(wire.data.payload.get()),
     };
     if event.holds_nul() {
         return Err(Undecodable("one of its texts holds U+0000".into()));

@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use bytes::Bytes;
 use lz4_flex::frame::{FrameDecoder, FrameEncoder, FrameInfo};
 
-use crate::cloudevents::{Undecodable, decode_shared};
+use crate::cloudevents::{Undecodable, decode_batch, decode_shared};
 use crate::event::Event;
 use crate::moment::Timestamp;
 
@@ -56,12 +56,13 @@ impl Compression {
         }
     }
 
-    /// The events of that batch, as [`decode_batch`](crate::decode_batch) reads them. Their payloads stay parts of it.
+    /// The events of that batch, as [`decode_batch`] reads them. Payloads stay parts of these bytes, but for what had to be
+    /// unfolded: that took more room than it holds.
     pub fn decode(self, bytes: impl Into<Bytes>) -> Result<Vec<Event>, Undecodable> {
-        decode_shared(match self {
-            Self::None => bytes.into(),
-            Self::Lz4 => decompress(&bytes.into())?.into(),
-        })
+        match self {
+            Self::None => decode_shared(bytes.into()),
+            Self::Lz4 => decode_batch(&decompress(&bytes.into())?),
+        }
     }
 
     /// As [`decode`](Self::decode), where something is to be handed out in any case: what cannot be read, and an empty

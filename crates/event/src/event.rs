@@ -33,7 +33,7 @@ pub struct Event {
     pub entry: Option<Entry>,
     /// What happened.
     pub body: Body,
-    /// The platform's `data`, personal data removed: the text of a JSON value, and a part of the batch it was read out of.
+    /// The platform's `data`, personal data removed: the text of a JSON value; a part of its batch where that was not compressed.
     pub payload: ByteString,
 }
 
