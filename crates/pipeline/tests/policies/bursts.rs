@@ -69,6 +69,14 @@ impl Counting {
         started.elapsed().as_millis()
     }
 
+    /// What so many bring while nothing is counted, for as long as a batch takes.
+    async fn pass(&self, coming: u64) {
+        tokio::select! {
+            () = sleep(TOOK) => (),
+            () = self.come_in(coming, coming) => unreachable!("it goes on for ever"),
+        }
+    }
+
     async fn come_in(&self, coming: u64, beside: u64) {
         loop {
             sleep(Duration::from_millis(10)).await;
@@ -101,6 +109,25 @@ async fn a_burst_that_counting_holds_up_is_one_all_the_same() {
     counting.batch(3).await;
     for _ in 0..20 {
         assert_eq!(counting.batch_that_holds_up(3, 1).await, 1000);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn counting_rests_where_it_could_keep_up_with_what_it_holds_up() {
+    let counting = Counting::new();
+    assert_eq!(counting.batch_that_holds_up(1, 0).await, 100, "nothing is known of it yet");
+    for _ in 0..20 {
+        counting.pass(1).await;
+        assert_eq!(counting.batch_that_holds_up(1, 0).await, 1000);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn counting_beside_which_as_much_comes_in_as_without_it_never_rests() {
+    let counting = Counting::new();
+    for _ in 0..20 {
+        assert_eq!(counting.batch(1).await, 100);
+        counting.pass(1).await;
     }
 }
 
