@@ -1,5 +1,5 @@
-//! A policy over the embedded worker's handler: a burst at the front door goes first, while counting could not keep up
-//! with it anyway.
+//! A policy over the embedded worker's handler: a burst at the front door goes first, where counting could not keep up
+//! with it anyway or would hold it up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,10 +23,9 @@ const REST_MAX: Duration = Duration::from_secs(1);
 /// How often somebody looks meanwhile whether the burst is over.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Handles events as they come, as fast as it can. While so many more come in than it handles that it falls behind
-/// whatever it does, or so many fewer than without it that they would come in first, it rests before each batch, and leaves
-/// the cores to whoever takes them in: they are safe in the queue, and deliveries that are not answered in time are not. For
-/// how long that may go on is for others to say.
+/// Handles events as they come, as fast as it can. While more come in than it can handle whatever it does, or far fewer come
+/// in beside it than without it, it rests before each batch, and leaves the cores to whoever takes them in: they are safe in
+/// the queue, and deliveries that are not answered in time are not. For how long that may go on is for others to say.
 #[derive(Debug)]
 pub struct BurstFirst<H> {
     inner: H,
@@ -117,7 +116,7 @@ impl<H> Drop for AtWork<'_, H> {
 }
 
 impl<H> BurstFirst<H> {
-    /// Rests while `accepted`, in events, grows faster than they are handled.
+    /// Rests while `accepted`, in events, grows faster than they are handled, or faster without that than beside it.
     pub fn new(inner: H, accepted: Arc<AtomicU64>) -> Self {
         Self { inner, accepted, handled: AtomicU64::new(0), pace: Mutex::default() }
     }
