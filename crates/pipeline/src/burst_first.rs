@@ -16,6 +16,8 @@ const CAME_FOR_TWO: u128 = 3;
 const CAME_FOR_FIVE: u128 = 7;
 /// A rate over less says nothing of the other.
 const LOOKED_FOR: Duration = Duration::from_millis(20);
+/// Longer than any rest: nothing came for most of it, and as a rate it would hide a burst after it.
+const QUIET: Duration = Duration::from_secs(2);
 /// The rest before each batch of a burst, in times of what the one before took.
 const REST: u32 = 9;
 /// The longest rest.
@@ -81,7 +83,9 @@ struct Pace {
 impl Pace {
     fn look(&mut self, accepted: u64) {
         let now = Instant::now();
-        if let Some((then, before)) = self.looked.replace((now, accepted)) {
+        if let Some((then, before)) = self.looked.replace((now, accepted))
+            && now - then < QUIET
+        {
             let came = if self.at_work == 0 { &mut self.undisturbed } else { &mut self.beside };
             came.add(accepted.saturating_sub(before), now - then);
         }
@@ -140,12 +144,13 @@ impl<H> BurstFirst<H> {
     }
 
     async fn rest(&self) {
-        let mut before = self.accepted.load(Ordering::Relaxed);
-        let until = Instant::now() + {
+        let (mut before, rest) = {
             let mut pace = self.pace();
-            pace.look(before);
-            pace.rest()
+            let accepted = self.accepted.load(Ordering::Relaxed);
+            pace.look(accepted);
+            (accepted, pace.rest())
         };
+        let until = Instant::now() + rest;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {

@@ -123,6 +123,17 @@ async fn counting_rests_where_it_could_keep_up_with_what_it_holds_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_quiet_night_does_not_hide_the_burst_after_it() {
+    let batch = (0..100).map(|number| event(&number.to_string())).collect();
+    let counting = Counting { batch, ..Counting::new() };
+    assert_eq!(counting.batch_that_holds_up(10, 5).await, 100);
+    sleep(Duration::from_hours(8)).await;
+    assert_eq!(counting.batch_that_holds_up(10, 5).await, 100, "nothing is known of it yet");
+    counting.pass(10).await;
+    assert_eq!(counting.batch_that_holds_up(10, 5).await, 1000);
+}
+
+#[tokio::test(start_paused = true)]
 async fn counting_beside_which_as_much_comes_in_as_without_it_never_rests() {
     let counting = Counting::new();
     for _ in 0..20 {
